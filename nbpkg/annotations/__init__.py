@@ -1,0 +1,1 @@
+"""Annotation files to tables: readers, interval algebra, agreement between raters."""

@@ -1,0 +1,1 @@
+"""Metrics, each with its direction, and intervals over groups."""

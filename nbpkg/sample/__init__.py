@@ -1,0 +1,1 @@
+"""Small complete raw data for each study, generated in seconds."""

@@ -1,0 +1,1 @@
+"""The studies: what is peculiar to each, readable as its methods section."""

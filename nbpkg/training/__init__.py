@@ -1,0 +1,1 @@
+"""Training of networks and of heads on baked features."""

@@ -1,0 +1,1 @@
+"""Video files to frames: facts, prepared copies, random access, clips."""
