@@ -1,0 +1,41 @@
+# Thin on purpose: every target is one readable line or two.
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= 2
+SNAKEMAKE = $(BIN)/snakemake -c$(CORES) --rerun-triggers mtime input params --rerun-incomplete --quiet rules host
+
+.PHONY: demo test lint lab bench chaos docs lock clean
+
+.venv/.ready: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e ".[dev]" && touch $@
+
+demo: .venv/.ready  ## the main job on the embedded sample data, from raw files to an index of reports
+	$(BIN)/python -m nbpkg sample infant_engagement
+	$(SNAKEMAKE) --config study=infant_engagement experiment=sample
+	$(BIN)/python -m nbpkg report outputs
+
+test: lint demo  ## everything that must hold
+	$(BIN)/python -m pytest
+
+lint: .venv/.ready
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+lab: .venv/.ready
+	$(BIN)/jupyter lab --notebook-dir=.
+
+bench: .venv/.ready  ## side by side, in one run; needs the ffmpeg command
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e ".[dev,bench]"
+	$(BIN)/python -m bench
+
+chaos: .venv/.ready  ## dozens of random kills instead of three
+	NBPKG_KILLS=20 $(BIN)/python -m pytest -k kill
+
+docs: .venv/.ready
+	$(BIN)/python -m nbpkg docs
+
+lock: .venv/.ready  ## refresh the versions that .venv is made from
+	$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-header --no-annotate --all-extras -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .snakemake outputs/infant_engagement outputs/index.html data/infant_engagement/sample

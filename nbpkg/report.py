@@ -1,0 +1,114 @@
+"""Executed notebooks to HTML that opens offline, and an index of all reports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from nbpkg.runs import NODES
+from nbpkg.runs.files import new_file, read_json
+
+_REMOTE = (
+    "require_js_url",
+    "mathjax_url",
+    "mermaid_js_url",
+    "mermaid_layout_elk_js_url",
+    "jquery_url",
+    "widget_renderer_url",
+)
+_STYLE = """
+<style>
+  body.jp-Notebook { max-width: 1080px; margin: 0 auto; padding: 2rem 1.5rem; background: #fff; }
+  .jp-InputPrompt, .jp-OutputPrompt { display: none; }
+  .jp-InputArea { opacity: .85; } .jp-InputArea-editor { font-size: 12px; border-radius: 6px; }
+  .jp-RenderedImage img { max-width: 100%; height: auto; }
+  .jp-RenderedHTMLCommon table { font-size: 12.5px; display: block; overflow-x: auto; margin-left: 0; }
+  .jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"] { background: #f4f4f2; color: #444; }
+</style>
+"""
+
+
+def write_report(notebook: Path, page: Path) -> Path:
+    """Turn an executed notebook into one HTML file that needs no network.
+
+    Parameters
+    ----------
+    notebook
+        Executed notebook. Frames of participants are in it only as ``plots.frames`` drew them.
+    page
+        HTML file to write; figures are embedded, nothing is loaded from elsewhere, no widget state is kept.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    content = nbformat.read(notebook, as_version=4)
+    content.metadata.pop("widgets", None)
+    exporter = HTMLExporter(template_name="lab", embed_images=True, exclude_anchor_links=True)
+    for name in _REMOTE:
+        setattr(exporter, name, "")
+    body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": _title(content)}})
+    body = re.sub(r'<script[^>]*src="(https?:)?//[^>]*></script>|<script[^>]*src=""[^>]*></script>', "", body)
+    with new_file(page) as temporary:
+        temporary.write_text(body.replace("</head>", f"{_STYLE}</head>", 1), encoding="utf-8")
+    return page
+
+
+def write_index(outputs: Path) -> Path:
+    """Write ``index.html``, the page that leads to all reports below a folder.
+
+    Parameters
+    ----------
+    outputs
+        Folder that holds ``<study>/<experiment>/<stage>/receipt.json``, or one experiment's own folder.
+    """
+    from jinja2 import Environment, PackageLoader  # comes with nbconvert
+
+    entries = [_entry(path, outputs) for path in sorted(outputs.rglob("receipt.json")) if "runs" not in path.parts]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        groups.setdefault(f"{entry['study']} · {entry['experiment']}", []).append(entry)
+    environment = Environment(loader=PackageLoader("nbpkg", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    with new_file(outputs / "index.html") as temporary:
+        temporary.write_text(environment.get_template("index.html").render(groups=groups), encoding="utf-8")
+    return outputs / "index.html"
+
+
+def _entry(path: Path, outputs: Path) -> dict[str, Any]:
+    receipt = read_json(path)
+    run = path.parent / str(receipt["run"])
+    figures = sorted((run / "figures").glob("*.png"))
+    provenance = receipt["provenance"]
+    commit = (provenance["git_commit"] or "no git")[:8]
+    return {
+        "study": receipt["study"],
+        "experiment": receipt["experiment"],
+        "stage": receipt["stage"],
+        "notebook": NODES[receipt["stage"]].notebook,
+        "key": receipt["key"][:8],
+        "ended": receipt["ended"].replace("T", " ")[:16],
+        "seconds": receipt["seconds"],
+        "checks": len(receipt["checks"]),
+        "warnings": len(receipt["warnings"]),
+        "dropped": receipt["dropped"],
+        "metrics": {name: _number(value) for name, value in receipt["metrics"].items()},
+        "code": commit + (" + changes" if provenance["git_changes_sha256"] else ""),
+        "report": _link(run / "report.html", outputs),
+        "receipt": _link(run / "receipt.json", outputs),
+        "figure": _link(figures[0], outputs) if figures else None,
+    }
+
+
+def _link(path: Path, outputs: Path) -> str | None:
+    return path.relative_to(outputs).as_posix() if path.is_file() else None
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _title(content: Any) -> str:
+    for cell in content.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("# "):
+            return str(cell.source.splitlines()[0].removeprefix("# "))
+    return "Report"

@@ -1,0 +1,393 @@
+"""One stage of one experiment, from opening to the receipt."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nbpkg import progress, seeding
+from nbpkg.errors import StageError
+from nbpkg.runs import files, provenance
+from nbpkg.runs.graph import NODES, input_folder, stage_folder
+from nbpkg.settings.experiment import Experiment
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+_WATCHING: list[Callable[[Any], None]] = []  # the one callback that notes failing cells; a notebook may run twice
+
+
+@dataclass
+class Stage:
+    """An open stage: reads what came before, writes artefacts, collects checks, closes with a receipt.
+
+    Parameters
+    ----------
+    name
+        Stage, a key of `NODES`.
+    experiment
+        The checked experiment.
+    about
+        What the stage means in this study, a sentence.
+    folder
+        Run folder that receives the artefacts.
+    receipt
+        What will be the receipt; kept as ``receipt.running.json`` until `close`.
+    """
+
+    name: str
+    experiment: Experiment
+    about: str
+    folder: Path
+    receipt: dict[str, Any]
+    _dropped: list[pd.DataFrame] = field(default_factory=list)
+
+    @property
+    def settings(self) -> Any:
+        """The settings of this stage."""
+        return self.experiment.stages[self.name]
+
+    @property
+    def data(self) -> Path:
+        """Folder of the raw data."""
+        return self.experiment.data
+
+    @property
+    def seed(self) -> int:
+        """The experiment's seed; use it through `nbpkg.seeding` with a name."""
+        return self.experiment.header.seed
+
+    @property
+    def frames(self) -> str:
+        """How frames of participants are shown: pixelated, full or none."""
+        return self.experiment.header.report.frames
+
+    def input(self, stage: str) -> Path:
+        """Return the run folder of an earlier stage."""
+        return _current_run(self.experiment, stage)
+
+    def read(self, stage: str, table: str) -> pd.DataFrame:
+        """Read a table of an earlier stage, as it was when this stage was opened.
+
+        Raises
+        ------
+        StageError
+            When this stage did not declare that it reads the table, or the file has changed meanwhile.
+        """
+        from nbpkg import tables  # pandas only when needed
+
+        name = f"{table}.csv"
+        known = self.receipt["inputs"].get(stage, {}).get("artefacts", {})
+        path = self.input(stage) / name
+        if name not in known or files.sha256(path) != known[name]:
+            raise StageError(
+                f"{name} of stage {stage!r} is not what it was when this stage was opened.",
+                where=str(path),
+                expected="An input declared in nbpkg/runs/graph.py, unchanged since.",
+                remedy="Run this notebook again from the top.",
+            )
+        return tables.read(path, table)
+
+    def write_table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Check a table against its contract, write it and return it."""
+        from nbpkg import tables
+
+        checked = tables.check(table, name)
+        path = self.folder / f"{name}.csv"
+        try:
+            tables.write(checked, path, name)
+        except OSError as error:
+            raise files.cannot_write(path, error) from None
+        self._add_output(path, rows=len(checked))
+        return checked
+
+    def write_extra(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Write a table for people, which no later stage reads and no contract binds."""
+        with files.new_file(self.folder / "tables" / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+        self._add_output(self.folder / "tables" / f"{name}.csv", rows=len(table))
+        return table
+
+    def write_array(self, array: np.ndarray, name: str) -> np.ndarray:
+        """Write an array as ``.npy`` and return it."""
+        self._add_output(files.write_array(self.folder / f"{name}.npy", array), rows=len(array))
+        return array
+
+    def write_weights(self, tensors: Mapping[str, np.ndarray], name: str, *, facts: Mapping[str, str]) -> Path:
+        """Write named arrays and a few facts about them as ``.safetensors``."""
+        from safetensors.numpy import save_file
+
+        with files.new_file(self.folder / f"{name}.safetensors") as temporary:
+            ordered = {key: np.ascontiguousarray(tensors[key]) for key in sorted(tensors)}
+            save_file(ordered, temporary, metadata=dict(sorted(facts.items())))
+        return self._add_output(self.folder / f"{name}.safetensors", rows=len(tensors))
+
+    def write_json(self, value: Any, name: str) -> Any:
+        """Write plain data as JSON and return it."""
+        self._add_output(files.write_json(self.folder / f"{name}.json", value))
+        return value
+
+    def adopt(self, path: Path) -> Path:
+        """Take a file that a room has written into the run folder into the receipt."""
+        return self._add_output(path)
+
+    def figure(self, figure: Figure, name: str) -> Figure:
+        """Save a figure and return it, so that the cell shows it once."""
+        from matplotlib import pyplot
+
+        with files.new_file(self.folder / "figures" / f"{name}.png") as temporary:
+            figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
+        pyplot.close(figure)
+        self._add_output(self.folder / "figures" / f"{name}.png")
+        return figure
+
+    def drop(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Record what was left out (table ``dropped``) and return it."""
+        self._dropped.append(rows)
+        return rows
+
+    def warn(self, text: str) -> None:
+        """Record a warning and show it."""
+        self.receipt["warnings"].append(text)
+        progress.say(f"Warning: {text}")
+
+    def check(self, claim: str, held: bool, detail: str = "") -> None:
+        """Record whether a claim held; `close` refuses when one did not."""
+        self.receipt["checks"].append({"claim": claim, "held": bool(held), "detail": detail})
+
+    def checks(self) -> pd.DataFrame:
+        """Return the checks so far, for showing."""
+        import pandas as pd
+
+        marks = [
+            {"": "✓" if item["held"] else "✗", "claim": item["claim"], "found": item["detail"]}
+            for item in self.receipt["checks"]
+        ]
+        return pd.DataFrame(marks, columns=["", "claim", "found"])
+
+    def close(self, metrics: Mapping[str, float | int | str] | None = None) -> str:
+        """Write metrics and receipt if every check held, and name the next notebook.
+
+        Parameters
+        ----------
+        metrics
+            Headline numbers, shown in the index of reports.
+
+        Raises
+        ------
+        StageError
+            Listing the checks that did not hold; then there is no receipt.
+        """
+        self._write_dropped()
+        failed = [item for item in self.receipt["checks"] if not item["held"]]
+        if failed:
+            lines = "\n".join(f"- {item['claim']}: {item['detail']}" for item in failed)
+            raise StageError(
+                f"{len(failed)} of {len(self.receipt['checks'])} checks did not hold.\n{lines}",
+                where=str(self.folder),
+                remedy="Look at the figures above; correct the input or the settings and run the notebook again.",
+            )
+        self.receipt["metrics"] = self.write_json(dict(metrics or {}), "metrics")
+        self.receipt |= {"state": "done", **_ended(self.receipt)}
+        files.write_json(self.folder / "receipt.json", self.receipt)
+        files.write_json(stage_folder(self.experiment, self.name) / "receipt.json", self.receipt)
+        (self.folder / "receipt.running.json").unlink(missing_ok=True)
+        return self._farewell()
+
+    def _write_dropped(self) -> None:
+        from nbpkg import tables
+
+        import pandas as pd  # isort: skip
+
+        rows = pd.concat(self._dropped) if self._dropped else tables.empty("dropped")
+        self.write_table(rows, "dropped")
+        self.receipt["dropped"] = int(rows["rows"].sum()) if len(rows) else 0
+
+    def _farewell(self) -> str:
+        order = list(NODES)
+        following = order[order.index(self.name) + 1 :]
+        size = sum(entry["bytes"] for entry in self.receipt["outputs"].values())
+        count = len(self.receipt["outputs"])
+        text = f"Done: {count} files, {size / 1e6:.1f} MB, in {self.folder.relative_to(self.experiment.folder)}."
+        return f"{text} Next: notebooks/{NODES[following[0]].notebook}.ipynb" if following else text
+
+    def _add_output(self, path: Path, *, rows: int | None = None) -> Path:
+        entry: dict[str, Any] = {"sha256": files.sha256(path), "bytes": path.stat().st_size}
+        if rows is not None:
+            entry["rows"] = rows
+        self.receipt["outputs"][path.relative_to(self.folder).as_posix()] = entry
+        return path
+
+    def _repr_markdown_(self) -> str:
+        """Show what the stage means here, its inputs and settings, when it ends a cell."""
+        lines = [f"**{self.about}**\n", "| reads | experiment | run | made |", "|---|---|---|---|"]
+        for stage, entry in self.receipt["inputs"].items():
+            lines.append(f"| {stage} | {entry['experiment']} | `{entry['key'][:8]}` | {_age(entry['ended'])} |")
+        if self.receipt["sources"]:
+            size = sum(entry["bytes"] for entry in self.receipt["sources"].values()) / 1e6
+            lines.append(f"| raw data | {len(self.receipt['sources'])} files, {size:.1f} MB | | |")
+        lines += ["", "| setting | value | meaning |", "|---|---|---|"]
+        for name, info in type(self.settings).model_fields.items():
+            value = _short(getattr(self.settings, name))
+            lines.append(f"| `{name}` | {value} | {info.description or ''} |")
+        state = "continues what an earlier run began" if self.receipt["resumed"] else "new"
+        lines.append(f"\nSeed {self.seed}; run `{self.receipt['key'][:8]}` ({state}).")
+        return "\n".join(lines)
+
+
+def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequence[Path] = ()) -> Stage:
+    """Open a stage: find its inputs, compute its key, and begin its receipt.
+
+    Parameters
+    ----------
+    name
+        Stage, a key of `NODES`.
+    experiment
+        The checked experiment.
+    about
+        What the stage means in this study.
+    sources
+        Raw files it reads.
+
+    Raises
+    ------
+    StageError
+        When an earlier stage has not finished, or the output folder cannot be written.
+    """
+    header = experiment.header
+    seeding.seed_everything(header.seed, threads=header.threads)
+    outputs = experiment.folder.parent.parent
+    hashes = files.source_hashes(list(sources), base=experiment.data, cache=outputs / ".hashes.json")
+    inputs = {stage: _input_facts(experiment, stage, names) for stage, names in NODES[name].reads.items()}
+    identity = {
+        "stage": name,
+        "phase": header.phase,
+        "settings": experiment.stages[name].model_dump(mode="json"),
+        "seed": header.seed,
+        "threads": header.threads,
+        "inputs": {stage: entry["artefacts"] for stage, entry in inputs.items()},
+        "sources": {path: entry["sha256"] for path, entry in hashes.items()},
+    }
+    key = files.digest(identity)
+    folder = stage_folder(experiment, name) / "runs" / key[:8]
+    receipt: dict[str, Any] = {
+        "state": "running",
+        "study": header.study,
+        "experiment": header.experiment,
+        **identity,
+        "key": key,
+        "run": f"runs/{key[:8]}",
+        "resumed": folder.is_dir(),
+        "started": _now(),
+        "device": header.device,
+        "workers": header.workers,
+        "report": header.report.model_dump(),
+        "provenance": provenance.collect(experiment.root),
+        "inputs": inputs,
+        "sources": hashes,
+        "outputs": {},
+        "checks": [],
+        "warnings": [],
+    }
+    files.write_json(folder / "receipt.running.json", receipt)
+    stage = Stage(name, experiment, about, folder, receipt)
+    _watch_notebook(stage)
+    return stage
+
+
+def _input_facts(experiment: Experiment, stage: str, names: Sequence[str]) -> dict[str, Any]:
+    """Describe what is read from an earlier stage, after checking that it is still what its receipt says."""
+    run = _current_run(experiment, stage)
+    receipt = files.read_json(run / "receipt.json")
+    artefacts = {}
+    for name in names:
+        path = run / name
+        promised = receipt["outputs"].get(name, {}).get("sha256")
+        artefacts[name] = files.sha256(path) if path.is_file() else None
+        if promised is None or artefacts[name] != promised:
+            raise StageError(
+                f"{name} of stage {stage!r} is missing or was changed after it was made.",
+                where=str(path),
+                expected=f"The file with the hash in {run / 'receipt.json'}.",
+                remedy=f"Run notebooks/{NODES[stage].notebook}.ipynb again.",
+            )
+    return {
+        "experiment": receipt["experiment"],
+        "key": receipt["key"],
+        "ended": receipt["ended"],
+        "artefacts": artefacts,
+    }
+
+
+def _current_run(experiment: Experiment, stage: str) -> Path:
+    folder = input_folder(experiment, stage)
+    if not (folder / "receipt.json").is_file():
+        raise StageError(
+            f"Stage {stage!r} has not finished.",
+            where=str(folder),
+            expected="A receipt.json in this folder.",
+            remedy=f"Run notebooks/{NODES[stage].notebook}.ipynb first, with the same parameter file.",
+        )
+    return folder / str(files.read_json(folder / "receipt.json")["run"])
+
+
+def _watch_notebook(stage: Stage) -> None:
+    """In a notebook, note a failing or interrupted cell in the running receipt, and let SIGTERM interrupt."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def note(result: Any) -> None:
+        error = result.error_before_exec or result.error_in_exec
+        running = stage.folder / "receipt.running.json"
+        if error is not None and running.is_file():
+            state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            stage.receipt |= {"state": state, "error": f"{type(error).__name__}: {error}", **_ended(stage.receipt)}
+            files.write_json(running, stage.receipt)
+
+    for older in _WATCHING:
+        shell.events.unregister("post_run_cell", older)
+    _WATCHING[:] = [note]
+    shell.events.register("post_run_cell", note)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)  # SLURM sends it to the kernel itself before the time limit
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _ended(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    begun = dt.datetime.fromisoformat(receipt["started"])
+    ended = dt.datetime.fromisoformat(_now())
+    return {"ended": ended.isoformat(), "seconds": round((ended - begun).total_seconds())}
+
+
+def _age(moment: str) -> str:
+    minutes = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(moment)).total_seconds() / 60
+    if minutes < 60:
+        return f"{minutes:.0f} min ago"
+    return f"{minutes / 60:.0f} h ago" if minutes < 48 * 60 else f"{minutes / 60 / 24:.0f} days ago"
+
+
+def _short(value: Any) -> str:
+    text = str(value).replace("|", "\\|").replace("\n", " ")
+    return text if len(text) <= 60 else f"{text[:57]}…"

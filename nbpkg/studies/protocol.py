@@ -1,0 +1,143 @@
+"""What every study provides, and how a notebook opens a stage of one."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel
+
+import nbpkg.studies
+from nbpkg import runs
+from nbpkg.errors import Problem, SettingsError, raise_all
+from nbpkg.settings import experiment as experiments
+from nbpkg.settings.experiment import Experiment
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+
+@dataclass(frozen=True)
+class StudyCard:
+    """The face of a study: what a reader needs to know before the first number.
+
+    Parameters
+    ----------
+    title, question, unit, target
+        What it is about, what it asks, what one sample is, what is predicted.
+    citation
+        The paper whose system this study rebuilds.
+    stages
+        For each stage, what it means here, one sentence.
+    """
+
+    title: str
+    question: str
+    unit: str
+    target: str
+    citation: str
+    stages: Mapping[str, str] = field(default_factory=dict)
+
+    def _repr_markdown_(self) -> str:
+        """Show the card when it ends a cell."""
+        rows = [("Question", self.question), ("Unit", self.unit), ("Target", self.target), ("Source", self.citation)]
+        return "\n".join(
+            [f"### {self.title}", "", "| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows)]
+        )
+
+
+class Study(Protocol):
+    """What is peculiar to one study; everything else is in the rooms.
+
+    Ten methods at most; a new one needs two studies that use it.
+    """
+
+    card: StudyCard
+    settings: Mapping[str, type[BaseModel]]
+
+    def conflicts(self, experiment: Experiment) -> list[str]:
+        """Return contradictions between the settings of different stages, in words."""
+
+    def sources(self, stage: str, experiment: Experiment) -> list[Path]:
+        """Return the raw files that a stage reads."""
+
+    def read_annotations(self, experiment: Experiment) -> tuple[pd.DataFrame, list[Problem]]:
+        """Return the table annotations and everything noticed while reading."""
+
+    def media_jobs(self, experiment: Experiment) -> list[tuple[str, Path]]:
+        """Return (session, source video) for each video to prepare."""
+
+    def sessions(self, experiment: Experiment) -> pd.DataFrame:
+        """Return one row per session: session, group (participant), and a flag for each property to balance."""
+
+    def samples(
+        self, spans: pd.DataFrame, sessions: pd.DataFrame, experiment: Experiment
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the tables samples and dropped."""
+
+    def encoder(self, experiment: Experiment) -> torch.nn.Module:
+        """Return the network that turns clips into features."""
+
+
+def names() -> list[str]:
+    """Return the names of all studies."""
+    found = (module.name for module in pkgutil.iter_modules(nbpkg.studies.__path__))
+    return [name for name in found if name != "protocol"]
+
+
+def load(name: str) -> Study:
+    """Return the study of that name, a module of ``nbpkg/studies``.
+
+    Raises
+    ------
+    SettingsError
+        When there is none.
+    """
+    if name not in names():
+        raise SettingsError(
+            f"There is no study {name!r}.", expected=f"One of {', '.join(names())}.", remedy="Correct 'study'."
+        )
+    module: ModuleType = importlib.import_module(f"nbpkg.studies.{name}")
+    study: Study = module.STUDY
+    return study
+
+
+def check_values(values: Mapping[str, Any]) -> tuple[Study, Experiment]:
+    """Check all values of an experiment, as read from a file or a cell, and return study and experiment.
+
+    Raises
+    ------
+    SettingsError
+        Listing everything that is wrong.
+    """
+    study = load(str(values.get("study", "")))
+    experiment = experiments.resolve(values, study.settings)
+    problems = [Problem(text) for text in study.conflicts(experiment)]
+    raise_all(problems, SettingsError, summary="the experiment's parameters contradict each other")
+    return study, experiment
+
+
+def open_stage(name: str, variables: Mapping[str, Any]) -> tuple[runs.Stage, Study]:
+    """Open a stage from a notebook: check the whole experiment, then begin.
+
+    Parameters
+    ----------
+    name
+        The stage.
+    variables
+        ``globals()`` of the notebook, which hold its parameters.
+
+    Returns
+    -------
+    tuple
+        The open stage and the study.
+    """
+    study, experiment = check_values(experiments.read_cell(variables))
+    stage = runs.open_stage(name, experiment, about=study.card.stages[name], sources=study.sources(name, experiment))
+    return stage, study

@@ -1,0 +1,51 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Project folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Input and output pairs from running the source system."""
+    return ROOT / "tests" / "golden" / "infant_engagement"
+
+
+@pytest.fixture(scope="session")
+def demo() -> Path:
+    """Outputs of ``make demo``, which ``make test`` runs first."""
+    folder = ROOT / "outputs" / "infant_engagement" / "sample"
+    if not (folder / "index.html").is_file():
+        pytest.skip("no outputs of `make demo`; run it first, as `make test` does")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of Chromium."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("Chromium is not installed")
+    return path
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """In CI, what is needed was installed first, so that a skip for want of it is a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("NBPKG_NO_SKIP") and item.get_closest_marker("may_skip") is None:
+        report.outcome = "failed"
+        report.longrepr = f"skipped although NBPKG_NO_SKIP is set: {report.longrepr}"

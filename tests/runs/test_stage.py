@@ -1,0 +1,184 @@
+"""A stage: what it writes, what it refuses, and what its receipt is worth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from nbpkg import runs, tables
+from nbpkg.errors import StageError
+from nbpkg.runs import inspect
+from nbpkg.settings.base import EncoderSettings, FoldSettings, HeadSettings, VideoSettings
+from nbpkg.settings.experiment import resolve
+
+MODELS = {"parse": HeadSettings, "prepare": VideoSettings, "stratify": FoldSettings, "bake": EncoderSettings}
+SPAN = {
+    "session": "s1",
+    "rater": "r1",
+    "task": "eggs",
+    "variable": "attending",
+    "value": "no",
+    "start_ms": 0,
+    "end_ms": 9,
+}
+TASK = {"session": "s1", "rater": "r1", "task": "eggs", "start_ms": 0, "end_ms": 9}
+
+
+def make(root, **changes):
+    return resolve({"study": "x", "experiment": "y", "data": "data", **changes}, MODELS, root=root)
+
+
+def finish_parse(root, **changes):
+    stage = runs.open_stage("parse", make(root, **changes), about="a")
+    stage.write_table(tables.from_rows([SPAN], "spans"), "spans")
+    stage.write_table(tables.from_rows([TASK], "tasks"), "tasks")
+    stage.check("all is well", True)
+    stage.close({"spans": 1})
+    return stage
+
+
+def finish_prepare(root):
+    stage = runs.open_stage("prepare", make(root), about="a")
+    (stage.folder / "media.csv").write_text("made by hand for this test\n")
+    stage.adopt(stage.folder / "media.csv")
+    stage.close()
+
+
+def test_receipt_names_run_settings_outputs_and_code(tmp_path):
+    stage = finish_parse(tmp_path)
+    receipt = json.loads((tmp_path / "outputs/x/y/01_parse/receipt.json").read_text())
+    assert receipt["state"] == "done"
+    assert receipt["run"] == f"runs/{receipt['key'][:8]}"
+    assert receipt["outputs"]["spans.csv"]["rows"] == 1
+    assert receipt["metrics"] == {"spans": 1}
+    assert receipt["provenance"]["packages"]["numpy"]
+    assert not (stage.folder / "receipt.running.json").exists()
+
+
+def test_a_failed_check_leaves_no_receipt_and_says_which(tmp_path):
+    stage = runs.open_stage("parse", make(tmp_path), about="a")
+    stage.check("no participant in two folds", False, "child c1 in folds 1 and 3")
+    stage.check("every class in every fold", True)
+    with pytest.raises(StageError, match="1 of 2 checks did not hold.\n- no participant in two folds: child c1"):
+        stage.close()
+    assert not (tmp_path / "outputs/x/y/01_parse/receipt.json").exists()
+    assert (stage.folder / "receipt.running.json").exists()
+
+
+def test_missing_earlier_stage_is_named_with_its_notebook(tmp_path):
+    finish_parse(tmp_path)
+    with pytest.raises(StageError, match=r"Stage 'prepare' has not finished(.|\n)*02_prepare_videos.ipynb first"):
+        runs.open_stage("stratify", make(tmp_path), about="a")
+
+
+def test_changed_artefact_of_an_earlier_stage_is_refused(tmp_path):
+    stage = finish_parse(tmp_path)
+    finish_prepare(tmp_path)
+    (stage.folder / "spans.csv").write_text("tampered\n")
+    with pytest.raises(StageError, match="spans.csv of stage 'parse' is missing or was changed"):
+        runs.open_stage("stratify", make(tmp_path), about="a")
+    assert inspect.state_in_words(make(tmp_path), "parse")[1] is False
+
+
+def test_reading_what_was_not_declared_is_refused(tmp_path):
+    finish_parse(tmp_path)
+    finish_prepare(tmp_path)
+    stage = runs.open_stage("stratify", make(tmp_path), about="a")
+    assert len(stage.read("parse", "spans")) == 1
+    with pytest.raises(StageError, match="not what it was"):
+        stage.read("parse", "agreement")
+
+
+def test_key_follows_settings_seed_and_inputs_but_not_device_or_workers(tmp_path):
+    def key(**changes):
+        return runs.open_stage("parse", make(tmp_path, **changes), about="a").receipt["key"]
+
+    assert key() == key(device="cpu", workers=7)
+    assert len({key(), key(seed=1), key(threads=3), key(parse={"class_weights": False})}) == 4
+
+
+def test_another_setting_never_overwrites_a_result(tmp_path):
+    first = finish_parse(tmp_path)
+    second = finish_parse(tmp_path, seed=1)
+    assert first.folder != second.folder
+    assert inspect.older_runs(make(tmp_path), "parse") == [first.folder]
+
+
+def test_another_experiments_stage_can_be_read(tmp_path):
+    finish_parse(tmp_path)
+    finish_prepare(tmp_path)
+    other = resolve(
+        {"study": "x", "experiment": "z", "data": "data", "inputs": {"parse": "y", "prepare": "y"}},
+        MODELS,
+        root=tmp_path,
+    )
+    stage = runs.open_stage("stratify", other, about="a")
+    assert stage.receipt["inputs"]["parse"]["experiment"] == "y"
+    assert len(stage.read("parse", "spans")) == 1
+
+
+def test_source_hashes_see_changed_content(tmp_path):
+    raw = tmp_path / "data" / "a.eaf"
+    raw.parent.mkdir()
+    keys = []
+    for text in ("one", "two"):
+        raw.write_text(text)
+        keys.append(runs.open_stage("parse", make(tmp_path), about="a", sources=[raw]).receipt["key"])
+    assert keys[0] != keys[1]
+
+
+def test_dropped_rows_are_counted(tmp_path):
+    stage = runs.open_stage("parse", make(tmp_path), about="a")
+    stage.drop(pd.DataFrame([{"stage": "parse", "key": "tier ignore", "rows": 3, "reason": "not rated"}]))
+    stage.close()
+    assert stage.receipt["dropped"] == 3
+    assert len(tables.read(stage.folder / "dropped.csv", "dropped")) == 1
+
+
+SCRIPT = """
+import sys; sys.path.insert(0, {root!r}); sys.path.insert(0, {tests!r})
+import numpy as np
+from pathlib import Path
+from nbpkg import runs
+from nbpkg.errors import NbpkgError
+from test_stage import make
+try:
+    stage = runs.open_stage("parse", make(Path({folder!r})), about="a")
+    stage.write_array(np.zeros(200_000), "big")
+except NbpkgError as error:
+    print(error)
+"""
+
+
+def in_tmpfs(root, tmp_path, size: str, after: str) -> str:
+    """Run the script above with its outputs on a small file system of its own."""
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare (Linux) for a file system of its own")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(root=str(root), tests=str(root / "tests" / "runs"), folder=str(folder)))
+    command = f"mount -t tmpfs -o size={size} tmpfs {folder} && {after} exec {sys.executable} {script}"
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", command], capture_output=True, text=True, timeout=120)
+    if done.returncode != 0 and "mount" in done.stderr:
+        pytest.skip(f"no file system of one's own here: {done.stderr.strip()}")
+    return done.stdout + done.stderr
+
+
+def test_full_disk_is_said_in_words_and_nothing_half_written_stays(root, tmp_path):
+    text = in_tmpfs(root, tmp_path, "1m", "")
+    assert "The disk is full." in text
+    assert "Free some space and run the stage again." in text
+    assert "Traceback" not in text
+
+
+def test_read_only_output_folder_is_said_in_words(root, tmp_path):
+    text = in_tmpfs(root, tmp_path, "1m", f"mount -o remount,ro,size=1m tmpfs {tmp_path / 'disk'} &&")
+    assert "The output folder cannot be written." in text
+    assert "Give yourself write permission there" in text
+    assert "Traceback" not in text
