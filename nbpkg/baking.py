@@ -31,7 +31,7 @@ def bake_features(
     encoder: nn.Module,
     clips: pd.DataFrame,
     *,
-    stores: Mapping[str, Path],
+    stores: Mapping[str, FrameStore],
     folder: Path,
     size: int,
     batch_size: int,
@@ -46,7 +46,7 @@ def bake_features(
     clips
         As from `distinct_clips`.
     stores
-        Frame store of each session.
+        Open frame store of each session.
     folder
         Receives the shards ``<session>.npy``; must belong to these settings alone.
     size
@@ -76,8 +76,7 @@ def bake_features(
         shard = folder / f"{session}.npy"
         part = _finished_shard(shard, len(rows))
         if part is None:
-            store = FrameStore(stores[str(session)])
-            part = _encode(encoder, store, rows, size=size, batch_size=batch_size, device=device)
+            part = _encode(encoder, stores[str(session)], rows, size=size, batch_size=batch_size, device=device)
             write_array(shard, part)
         parts.append(part)
         report.step(len(rows), note=str(session))
@@ -105,7 +104,7 @@ def _encode(
         if len(clip) == 0:
             raise MediaError(
                 f"The clip from {start_ms} to {end_ms} ms has no frames.",
-                where=str(store.folder),
+                where=str(store.path),
                 expected=f"A clip within the video's {len(store)} frames.",
                 remedy="Check that annotations and video belong together.",
             )
@@ -138,3 +137,20 @@ def square(frames: np.ndarray, size: int) -> np.ndarray:
     top, left = (new[1] - size) // 2, (new[0] - size) // 2
     scaled = [cv2.resize(frame, new, interpolation=cv2.INTER_AREA) for frame in frames]
     return np.stack(scaled)[:, top : top + size, left : left + size]
+
+
+def project_features(features: np.ndarray) -> np.ndarray:
+    """Return the first two principal components of features ``[N, D]`` as ``[N, 2]``, signs fixed.
+
+    Examples
+    --------
+    >>> project_features(np.array([[0.0, 1.0], [0.0, 3.0], [0.0, 5.0]])).round(6)[:, 0]
+    array([-2.,  0.,  2.])
+    """
+    centred = features - features.mean(axis=0)
+    left, scale, right = np.linalg.svd(centred, full_matrices=False)
+    signs = np.sign(
+        right[:2][np.arange(min(2, len(right))), np.abs(right[:2]).argmax(axis=1)]
+    )  # largest weight positive
+    points: np.ndarray = left[:, :2] * scale[:2] * signs
+    return points

@@ -8,10 +8,12 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from nbpkg import progress
-from nbpkg.runs import Stage
+from nbpkg.runs import SavedFigure, Stage
 
 
-def pick(stage: Stage, draw: Callable[[str], Figure], choices: Sequence[str], *, name: str, label: str) -> Figure | None:
+def pick(
+    stage: Stage, draw: Callable[[str], Figure], choices: Sequence[str], *, name: str, label: str
+) -> SavedFigure | None:
     """Show the figure of one choice, saved with the stage, and let a person choose others.
 
     Parameters
@@ -29,7 +31,7 @@ def pick(stage: Stage, draw: Callable[[str], Figure], choices: Sequence[str], *,
 
     Returns
     -------
-    matplotlib.figure.Figure or None
+    SavedFigure or None
         The saved figure, for the cell to show; None when a drop-down shows it instead.
     """
     first = stage.figure(draw(choices[0]), name)

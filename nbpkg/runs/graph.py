@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nbpkg.errors import StageError
+from nbpkg.runs.files import read_json
 from nbpkg.settings.base import InputChoice
 from nbpkg.settings.experiment import Experiment
 
@@ -82,3 +84,22 @@ def input_folder(experiment: Experiment, name: str) -> Path:
 def own_stages(experiment: Experiment) -> list[str]:
     """Return, in order, the stages that the experiment makes itself."""
     return [name for name in NODES if name in experiment.stages and name not in experiment.header.inputs]
+
+
+def current_run(experiment: Experiment, stage: str) -> Path:
+    """Return the run folder that an earlier stage's receipt names.
+
+    Raises
+    ------
+    StageError
+        When that stage has not finished.
+    """
+    folder = input_folder(experiment, stage)
+    if not (folder / "receipt.json").is_file():
+        raise StageError(
+            f"Stage {stage!r} has not finished.",
+            where=str(folder),
+            expected="A receipt.json in this folder.",
+            remedy=f"Run notebooks/{NODES[stage].notebook}.ipynb first, with the same parameter file.",
+        )
+    return folder / str(read_json(folder / "receipt.json")["run"])

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import signal
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbpkg import progress, seeding
-from nbpkg.errors import StageError
-from nbpkg.runs import files, provenance
-from nbpkg.runs.graph import NODES, input_folder, stage_folder
+from nbpkg import progress
+from nbpkg.errors import Problem, StageError
+from nbpkg.runs import files
+from nbpkg.runs.graph import NODES, current_run, stage_folder
 from nbpkg.settings.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -24,7 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_WATCHING: list[Callable[[Any], None]] = []  # the one callback that notes failing cells; a notebook may run twice
+@dataclass(frozen=True)
+class SavedFigure:
+    """A figure on disk, shown when it ends a cell."""
+
+    path: Path
+
+    def _repr_png_(self) -> bytes:
+        return self.path.read_bytes()
 
 
 @dataclass
@@ -74,7 +78,7 @@ class Stage:
 
     def input(self, stage: str) -> Path:
         """Return the run folder of an earlier stage."""
-        return _current_run(self.experiment, stage)
+        return current_run(self.experiment, stage)
 
     def read(self, stage: str, table: str) -> pd.DataFrame:
         """Read a table of an earlier stage, as it was when this stage was opened.
@@ -137,19 +141,40 @@ class Stage:
         self._add_output(files.write_json(self.folder / f"{name}.json", value))
         return value
 
+    def write_text(self, text: str, name: str) -> Path:
+        """Write a text file, name with ending."""
+        with files.new_file(self.folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        return self._add_output(self.folder / name)
+
+    def note(self, problems: Sequence[Problem]) -> pd.DataFrame:
+        """Write everything noticed about the input as table ``problems``; repairs and warnings count as warnings."""
+        from nbpkg import tables
+
+        for problem in problems:
+            if problem.severity != "error":
+                self.receipt["warnings"].append(f"{problem.where}: {problem.what}")
+        return self.write_table(tables.from_problems(problems), "problems")
+
+    def adopt_all(self, folder: str) -> None:
+        """Take every file below a folder of the run folder into the receipt."""
+        for path in sorted((self.folder / folder).rglob("*")):
+            if path.is_file():
+                self._add_output(path)
+
     def adopt(self, path: Path) -> Path:
         """Take a file that a room has written into the run folder into the receipt."""
         return self._add_output(path)
 
-    def figure(self, figure: Figure, name: str) -> Figure:
-        """Save a figure and return it, so that the cell shows it once."""
+    def figure(self, figure: Figure, name: str) -> SavedFigure:
+        """Save a figure and return the saved picture, so that report and file show the same, drawn once."""
         from matplotlib import pyplot
 
-        with files.new_file(self.folder / "figures" / f"{name}.png") as temporary:
-            figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
+        path = self.folder / "figures" / f"{name}.png"
+        with files.new_file(path) as temporary:
+            figure.savefig(temporary, dpi=110, metadata={"Software": None})
         pyplot.close(figure)
-        self._add_output(self.folder / "figures" / f"{name}.png")
-        return figure
+        return SavedFigure(self._add_output(path))
 
     def drop(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Record what was left out (table ``dropped``) and return it."""
@@ -198,7 +223,7 @@ class Stage:
                 remedy="Look at the figures above; correct the input or the settings and run the notebook again.",
             )
         self.receipt["metrics"] = self.write_json(dict(metrics or {}), "metrics")
-        self.receipt |= {"state": "done", **_ended(self.receipt)}
+        self.receipt |= {"state": "done", **ended(self.receipt)}
         files.write_json(self.folder / "receipt.json", self.receipt)
         files.write_json(stage_folder(self.experiment, self.name) / "receipt.json", self.receipt)
         (self.folder / "receipt.running.json").unlink(missing_ok=True)
@@ -245,140 +270,16 @@ class Stage:
         return "\n".join(lines)
 
 
-def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequence[Path] = ()) -> Stage:
-    """Open a stage: find its inputs, compute its key, and begin its receipt.
-
-    Parameters
-    ----------
-    name
-        Stage, a key of `NODES`.
-    experiment
-        The checked experiment.
-    about
-        What the stage means in this study.
-    sources
-        Raw files it reads.
-
-    Raises
-    ------
-    StageError
-        When an earlier stage has not finished, or the output folder cannot be written.
-    """
-    header = experiment.header
-    seeding.seed_everything(header.seed, threads=header.threads)
-    outputs = experiment.folder.parent.parent
-    hashes = files.source_hashes(list(sources), base=experiment.data, cache=outputs / ".hashes.json")
-    inputs = {stage: _input_facts(experiment, stage, names) for stage, names in NODES[name].reads.items()}
-    identity = {
-        "stage": name,
-        "phase": header.phase,
-        "settings": experiment.stages[name].model_dump(mode="json"),
-        "seed": header.seed,
-        "threads": header.threads,
-        "inputs": {stage: entry["artefacts"] for stage, entry in inputs.items()},
-        "sources": {path: entry["sha256"] for path, entry in hashes.items()},
-    }
-    key = files.digest(identity)
-    folder = stage_folder(experiment, name) / "runs" / key[:8]
-    receipt: dict[str, Any] = {
-        "state": "running",
-        "study": header.study,
-        "experiment": header.experiment,
-        **identity,
-        "key": key,
-        "run": f"runs/{key[:8]}",
-        "resumed": folder.is_dir(),
-        "started": _now(),
-        "device": header.device,
-        "workers": header.workers,
-        "report": header.report.model_dump(),
-        "provenance": provenance.collect(experiment.root),
-        "inputs": inputs,
-        "sources": hashes,
-        "outputs": {},
-        "checks": [],
-        "warnings": [],
-    }
-    files.write_json(folder / "receipt.running.json", receipt)
-    stage = Stage(name, experiment, about, folder, receipt)
-    _watch_notebook(stage)
-    return stage
-
-
-def _input_facts(experiment: Experiment, stage: str, names: Sequence[str]) -> dict[str, Any]:
-    """Describe what is read from an earlier stage, after checking that it is still what its receipt says."""
-    run = _current_run(experiment, stage)
-    receipt = files.read_json(run / "receipt.json")
-    artefacts = {}
-    for name in names:
-        path = run / name
-        promised = receipt["outputs"].get(name, {}).get("sha256")
-        artefacts[name] = files.sha256(path) if path.is_file() else None
-        if promised is None or artefacts[name] != promised:
-            raise StageError(
-                f"{name} of stage {stage!r} is missing or was changed after it was made.",
-                where=str(path),
-                expected=f"The file with the hash in {run / 'receipt.json'}.",
-                remedy=f"Run notebooks/{NODES[stage].notebook}.ipynb again.",
-            )
-    return {
-        "experiment": receipt["experiment"],
-        "key": receipt["key"],
-        "ended": receipt["ended"],
-        "artefacts": artefacts,
-    }
-
-
-def _current_run(experiment: Experiment, stage: str) -> Path:
-    folder = input_folder(experiment, stage)
-    if not (folder / "receipt.json").is_file():
-        raise StageError(
-            f"Stage {stage!r} has not finished.",
-            where=str(folder),
-            expected="A receipt.json in this folder.",
-            remedy=f"Run notebooks/{NODES[stage].notebook}.ipynb first, with the same parameter file.",
-        )
-    return folder / str(files.read_json(folder / "receipt.json")["run"])
-
-
-def _watch_notebook(stage: Stage) -> None:
-    """In a notebook, note a failing or interrupted cell in the running receipt, and let SIGTERM interrupt."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return
-    shell = get_ipython()
-    if shell is None:
-        return
-
-    def note(result: Any) -> None:
-        error = result.error_before_exec or result.error_in_exec
-        running = stage.folder / "receipt.running.json"
-        if error is not None and running.is_file():
-            state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            stage.receipt |= {"state": state, "error": f"{type(error).__name__}: {error}", **_ended(stage.receipt)}
-            files.write_json(running, stage.receipt)
-
-    for older in _WATCHING:
-        shell.events.unregister("post_run_cell", older)
-    _WATCHING[:] = [note]
-    shell.events.register("post_run_cell", note)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)  # SLURM sends it to the kernel itself before the time limit
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def _now() -> str:
+def now() -> str:
+    """Return the time, UTC, to the second."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
-def _ended(receipt: Mapping[str, Any]) -> dict[str, Any]:
+def ended(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return when a stage that ends now ended, and how long it took."""
     begun = dt.datetime.fromisoformat(receipt["started"])
-    ended = dt.datetime.fromisoformat(_now())
-    return {"ended": ended.isoformat(), "seconds": round((ended - begun).total_seconds())}
+    end = dt.datetime.fromisoformat(now())
+    return {"ended": end.isoformat(), "seconds": round((end - begun).total_seconds())}
 
 
 def _age(moment: str) -> str:

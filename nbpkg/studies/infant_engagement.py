@@ -155,9 +155,10 @@ class InfantEngagement:
         rated = dict(list(spans.groupby(keys, sort=False)))
         group = dict(zip(sessions["session"], sessions["group"], strict=True))
         tasks = spans.groupby(keys[:3], sort=False).agg(start_ms=("start_ms", "min"), end_ms=("end_ms", "max"))
+        shared = common_window(tasks.reset_index())
         windows = {
-            (str(row.session), str(row.task)): grid(row.start_ms, row.end_ms, clip_ms=clip_ms, stride_ms=stride_ms)
-            for row in common_window(tasks.reset_index()).itertuples()
+            (session, task): grid(int(start), int(end), clip_ms=clip_ms, stride_ms=stride_ms)
+            for session, task, start, end, _ in shared.itertuples(index=False, name=None)
         }
         rows = []
         for (session, rater, task, variable), own in rated.items():

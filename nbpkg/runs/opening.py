@@ -1,0 +1,133 @@
+"""Open a stage: find its inputs, compute its key, begin its receipt."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nbpkg import seeding
+from nbpkg.errors import StageError
+from nbpkg.runs import files, provenance
+from nbpkg.runs.graph import NODES, current_run, stage_folder
+from nbpkg.runs.stage import Stage, ended, now
+from nbpkg.settings.experiment import Experiment
+
+_WATCHING: list[Callable[[Any], None]] = []  # the one callback that notes failing cells; a notebook may run twice
+
+
+def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequence[Path] = ()) -> Stage:
+    """Open a stage: find its inputs, compute its key, and begin its receipt.
+
+    Parameters
+    ----------
+    name
+        Stage, a key of `NODES`.
+    experiment
+        The checked experiment.
+    about
+        What the stage means in this study.
+    sources
+        Raw files it reads.
+
+    Raises
+    ------
+    StageError
+        When an earlier stage has not finished, or the output folder cannot be written.
+    """
+    header = experiment.header
+    seeding.seed_everything(header.seed, threads=header.threads)
+    outputs = experiment.folder.parent.parent
+    hashes = files.source_hashes(list(sources), base=experiment.data, cache=outputs / ".hashes.json")
+    inputs = {stage: _input_facts(experiment, stage, names) for stage, names in NODES[name].reads.items()}
+    identity = {
+        "stage": name,
+        "phase": header.phase,
+        "settings": experiment.stages[name].model_dump(mode="json"),
+        "seed": header.seed,
+        "threads": header.threads,
+        "inputs": {stage: entry["artefacts"] for stage, entry in inputs.items()},
+        "sources": {path: entry["sha256"] for path, entry in hashes.items()},
+    }
+    key = files.digest(identity)
+    folder = stage_folder(experiment, name) / "runs" / key[:8]
+    receipt: dict[str, Any] = {
+        "state": "running",
+        "study": header.study,
+        "experiment": header.experiment,
+        **identity,
+        "key": key,
+        "run": f"runs/{key[:8]}",
+        "resumed": folder.is_dir(),
+        "started": now(),
+        "device": header.device,
+        "workers": header.workers,
+        "report": header.report.model_dump(),
+        "provenance": provenance.collect(experiment.root),
+        "inputs": inputs,
+        "sources": hashes,
+        "outputs": {},
+        "checks": [],
+        "warnings": [],
+    }
+    files.write_json(folder / "receipt.running.json", receipt)
+    stage = Stage(name, experiment, about, folder, receipt)
+    _watch_notebook(stage)
+    return stage
+
+
+def _input_facts(experiment: Experiment, stage: str, names: Sequence[str]) -> dict[str, Any]:
+    """Describe what is read from an earlier stage, after checking that it is still what its receipt says."""
+    run = current_run(experiment, stage)
+    receipt = files.read_json(run / "receipt.json")
+    artefacts = {}
+    for name in names:
+        path = run / name
+        promised = receipt["outputs"].get(name, {}).get("sha256")
+        artefacts[name] = files.sha256(path) if path.is_file() else None
+        if promised is None or artefacts[name] != promised:
+            raise StageError(
+                f"{name} of stage {stage!r} is missing or was changed after it was made.",
+                where=str(path),
+                expected=f"The file with the hash in {run / 'receipt.json'}.",
+                remedy=f"Run notebooks/{NODES[stage].notebook}.ipynb again.",
+            )
+    return {
+        "experiment": receipt["experiment"],
+        "key": receipt["key"],
+        "ended": receipt["ended"],
+        "artefacts": artefacts,
+    }
+
+
+def _watch_notebook(stage: Stage) -> None:
+    """In a notebook, note a failing or interrupted cell in the running receipt, and let SIGTERM interrupt."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def note(result: Any) -> None:
+        error = result.error_before_exec or result.error_in_exec
+        running = stage.folder / "receipt.running.json"
+        if error is not None and running.is_file():
+            state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            stage.receipt |= {"state": state, "error": f"{type(error).__name__}: {error}", **ended(stage.receipt)}
+            files.write_json(running, stage.receipt)
+
+    for older in _WATCHING:
+        shell.events.unregister("post_run_cell", older)
+    _WATCHING[:] = [note]
+    shell.events.register("post_run_cell", note)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)  # SLURM sends it to the kernel itself before the time limit
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
