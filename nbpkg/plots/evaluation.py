@@ -152,7 +152,7 @@ def calibration(bins: pd.DataFrame) -> Figure:
     return figure
 
 
-def timelines(predictions: pd.DataFrame, spans: pd.DataFrame, *, session: str, absent: str) -> Figure:
+def timelines(predictions: pd.DataFrame, spans: pd.DataFrame, session: str, *, absent: str) -> Figure:
     """Draw one session over time: what each rater saw, and below it the probability the model gives to each clip.
 
     Parameters

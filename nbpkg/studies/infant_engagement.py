@@ -43,12 +43,12 @@ CARD = StudyCard(
     "During Guided Play, ICMI 2022, doi 10.1145/3536221.3556629",
     stages={
         "parse": "Raters marked in ELAN when the child attends and participates; unmarked time is not engaged.",
-        "prepare": "The session videos become small silent copies at every eighth frame, and frame stores for training.",
+        "prepare": "The session videos become small silent copies at every eighth frame, and stores for training.",
         "stratify": "Sessions are dealt into folds so that each fold holds as much engagement as the others; the last "
         "fold is the test fold and no child is in two folds.",
         "bake": "A frozen video network turns each clip into a feature vector once, for all raters and variables.",
         "train": "One linear head for each task and variable, chosen on the training folds only.",
-        "evaluate": "Each head answers for the clips of the test fold, beside chance and human agreement.",
+        "evaluate": "Each head answers for the clips of the test fold, beside chance and raters' agreement.",
     },
 )
 
