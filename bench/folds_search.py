@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.common import show
 from nbpkg.folds import search_folds, strata_durations
 
 GOLDEN = Path(__file__).parents[1] / "tests/golden/infant_engagement"
@@ -86,10 +87,7 @@ def main() -> list[dict[str, object]]:
             "best score": f"{published['results']['Final Score']:.4f} in {published['tries']} tries",
         },
     ]
-    print(f"{TRIES:,} tries, {len(durations.sessions)} sessions, {len(spans)} spans\n")
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(map(str, row.values())) + " |")
+    show(f"Search for folds: {TRIES:,} tries, {len(durations.sessions)} sessions, {len(spans)} spans", rows)
     return rows
 
 

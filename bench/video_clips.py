@@ -10,8 +10,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from video_common import clock, median_of_rounds, show, write_recording
 
+from bench.common import clock, median_of_rounds, show, write_recording
 from nbpkg.video.convert import Recipe, convert
 from nbpkg.video.frames import FrameStore
 from nbpkg.video.probe import probe

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 import av
-from video_common import show, write_recording
+
+from bench.common import show, write_recording
 
 CODE = """
 import resource, shutil, sys

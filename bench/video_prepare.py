@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 import av
-from video_common import median_of_rounds, show, write_recording
 
+from bench.common import median_of_rounds, show, write_recording
 from nbpkg.video.convert import Recipe, convert
 from nbpkg.video.probe import probe
 

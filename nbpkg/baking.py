@@ -69,7 +69,7 @@ def bake_features(
         When a clip reaches beyond its video.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    encoder = encoder.to(device, memory_format=torch.channels_last_3d)  # as the stacked frames lie: half the time
+    encoder = encoder.to(device).to(memory_format=torch.channels_last_3d)  # as the stacked frames lie: faster
     report = Report("bake", total=len(clips), unit="clip")
     parts = []
     for session, rows in clips.groupby("session", sort=True):

@@ -48,7 +48,7 @@ def write_report(notebook: Path, page: Path) -> Path:
     for name in _REMOTE:
         setattr(exporter, name, "")
     body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": _title(content)}})
-    body = re.sub(r'<script[^>]*src="(https?:)?//[^>]*></script>|<script[^>]*src=""[^>]*></script>', "", body)
+    body = re.sub(r'<script[^>]*src="(https?:)?//[^>]*>\s*</script>|<script[^>]*src=""[^>]*>\s*</script>', "", body)
     with new_file(page) as temporary:
         temporary.write_text(body.replace("</head>", f"{_STYLE}</head>", 1), encoding="utf-8")
     return page

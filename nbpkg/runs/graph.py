@@ -54,8 +54,9 @@ NODES: dict[str, Node] = {
             "06_evaluate",
             "06_evaluate",
             {
-                "parse": ("spans.csv", "agreement.csv"),
-                "stratify": ("samples.csv", "folds.csv", "baselines.csv"),
+                "parse": ("spans.csv",),
+                "prepare": ("media.csv",),
+                "stratify": ("samples.csv", "folds.csv"),
                 "bake": ("features.csv", "features.npy"),
                 "train": ("heads.safetensors",),
             },

@@ -32,14 +32,14 @@ SETTINGS = {
     },
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
-PICTURE = "document.querySelector('.widget-interact img, .widget-output img')"
+PICTURE = "document.querySelectorAll('.widget-interact')[%d].querySelector('img')"
 NOTEBOOKS = {
-    "01_parse_annotations": 1,
-    "02_prepare_videos": 0,
-    "03_stratify": 0,
+    "01_parse_annotations": 2,
+    "02_prepare_videos": 1,
+    "03_stratify": 1,
     "04_bake": 0,
     "05_train": 0,
-    "06_evaluate": 1,
+    "06_evaluate": 2,
 }
 
 
@@ -143,14 +143,12 @@ def test_runs_live_with_pickers(lab, browser, project, notebook, pickers):
     drop_downs = page.locator(".widget-dropdown select")
     assert drop_downs.count() == pickers
     for place in range(pickers):
+        picture = PICTURE % place
         drop_downs.nth(place).scroll_into_view_if_needed()
-        before = page.locator(".widget-interact img, .widget-output img").first.get_attribute("src")
+        before = page.evaluate(f"{picture}.src")
         drop_downs.nth(place).select_option(index=1)
-        page.wait_for_function(
-            f"old => {PICTURE} && {PICTURE}.src !== old",
-            arg=before,
-            timeout=60_000,
-        )
+        page.wait_for_function(f"old => {picture} && {picture}.src !== old", arg=before, timeout=60_000)
         time.sleep(1)
+        photograph(page, f"{notebook}_{place}")
     photograph(page, notebook)
     page.close()

@@ -1,0 +1,13 @@
+"""Run all benchmarks and print their tables: ``make bench``, or ``python -m bench NAME ...`` for some."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("imports", "folds_search", "video_prepare", "video_clips", "video_memory")
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or NAMES:
+        importlib.import_module(f"bench.{name}").main()
+        sys.stdout.flush()
