@@ -71,8 +71,9 @@ def bake_features(
     folder.mkdir(parents=True, exist_ok=True)
     encoder = encoder.to(device).to(memory_format=torch.channels_last_3d)  # as the stacked frames lie: faster
     report = Report("bake", total=len(clips), unit="clip")
+    ordered = clips.sort_values(["session", "start_ms"]).reset_index(drop=True)
     parts = []
-    for session, rows in clips.groupby("session", sort=True):
+    for session, rows in ordered.groupby("session", sort=True):
         shard = folder / f"{session}.npy"
         part = _finished_shard(shard, len(rows))
         if part is None:
@@ -81,7 +82,6 @@ def bake_features(
         parts.append(part)
         report.step(len(rows), note=str(session))
     report.close()
-    ordered = clips.sort_values(["session", "start_ms"]).reset_index(drop=True)
     table = ordered.assign(row=np.arange(len(ordered)))
     return np.concatenate(parts), tables.check(table, "features")
 

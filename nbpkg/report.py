@@ -77,7 +77,7 @@ def write_index(outputs: Path) -> Path:
 def _entry(path: Path, outputs: Path) -> dict[str, Any]:
     receipt = read_json(path)
     run = path.parent / str(receipt["run"])
-    figures = sorted((run / "figures").glob("*.png"))
+    figures = [run / name for name in receipt["outputs"] if name.startswith("figures/")]  # as the notebook shows them
     provenance = receipt["provenance"]
     commit = (provenance["git_commit"] or "no git")[:8]
     return {

@@ -112,8 +112,14 @@ def _execute(notebook: Path, executed: Path, values: Mapping[str, Any]) -> tuple
                 store_widget_state=False,
                 extra_arguments=["--log-level=40"],  # the kernel warns at every start that loopback is not encrypted
             )
+            client.on_cell_start = refuse
             clients.append(client)
             return client.execute()
+
+    def refuse(**_: Any) -> None:
+        """Begin no cell after a signal: a kernel that is starting or idle takes no notice of an interrupt."""
+        if received:
+            raise InterruptedError
 
     def interrupt(number: int, _: object) -> None:
         received.append(number)
@@ -126,13 +132,13 @@ def _execute(notebook: Path, executed: Path, values: Mapping[str, Any]) -> tuple
         papermill.execute_notebook(
             str(notebook), str(executed), parameters=dict(values), engine_name="nbpkg", progress_bar=False
         )
-    except PapermillExecutionError as error:
+    except (PapermillExecutionError, RuntimeError, InterruptedError) as error:
         if received:
             return 128 + received[0], f"Interrupted by {signal.Signals(received[0]).name}; run it again to resume."
-        return 1, f"{error.ename}: {error.evalue}"
-    except (DeadKernelError, CellTimeoutError) as error:
-        if received:
-            return 128 + received[0], f"Interrupted by {signal.Signals(received[0]).name}; run it again to resume."
+        if isinstance(error, PapermillExecutionError):
+            return 1, f"{error.ename}: {error.evalue}"
+        if not isinstance(error, (DeadKernelError, CellTimeoutError)):
+            raise
         return 1, f"The kernel died, most often because memory ran out ({error}). Ask for more memory or fewer workers."
     finally:
         for number, handler in previous.items():

@@ -28,8 +28,9 @@ def body_lines(node: ast.FunctionDef) -> int:
 
 
 def inner_nodes(tree: ast.Module) -> set[ast.AST]:
-    """Everything that stands inside a function."""
-    outer = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    """Everything that stands inside a function or a private class."""
+    hidden = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name.startswith("_")]
+    outer = [*hidden, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]
     return {inner for node in outer for inner in ast.walk(node) if inner is not node}
 
 

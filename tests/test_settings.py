@@ -94,6 +94,10 @@ class TestCell:
         with pytest.raises(SettingsError, match="seeed is no known key"):
             experiment.read_cell({**self.stock, "seeed": 3, "In": cells})
 
+    def test_injected_parameters_are_noticed(self):
+        assert experiment.was_injected({"In": ["", "# Parameters\nseed = 3\n"]})
+        assert not experiment.was_injected({"In": ["", experiment.PARAMETERS_CELL, "# a remark"]})
+
     def test_ordinary_variables_of_a_live_notebook_are_no_parameters(self, root, monkeypatch):
         monkeypatch.chdir(root / "notebooks")
         found = experiment.read_cell({**self.stock, "tmp": 3, "In": ["", "tmp = 3"]})

@@ -75,10 +75,17 @@ class Stack:
     front: list[Layer] = field(default_factory=list)
 
 
-def oval(centre: np.ndarray, half_axes: Sequence[float] | np.ndarray, colour: Colour, **options: np.ndarray) -> Layer:
-    """Make a filled oval; `half_axes` is one pair or shape [frames, 2], options are ``angle`` and ``visible``."""
+def oval(
+    centre: np.ndarray,
+    half_axes: Sequence[float] | np.ndarray,
+    colour: Colour,
+    *,
+    angle: np.ndarray | None = None,
+    visible: np.ndarray | None = None,
+) -> Layer:
+    """Make a filled oval; `half_axes` is one pair or shape [frames, 2]."""
     size = np.broadcast_to(np.asarray(half_axes, dtype=float), centre.shape).copy()
-    return Layer("oval", centre[:, None, :], colour, size, options.get("angle"), options.get("visible"))
+    return Layer("oval", centre[:, None, :], colour, size, angle, visible)
 
 
 def stroke(points: np.ndarray, thickness: float, colour: Colour, *, visible: np.ndarray | None = None) -> Layer:

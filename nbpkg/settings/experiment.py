@@ -178,6 +178,11 @@ def read_cell(variables: Mapping[str, Any]) -> dict[str, Any]:
     return {**read_file(path), **changed}
 
 
+def was_injected(variables: Mapping[str, Any]) -> bool:
+    """Tell whether papermill put parameters into this notebook, so that nobody is at a front end."""
+    return any(source.startswith("# Parameters") for source in variables.get("In", []))
+
+
 def resolve(
     values: Mapping[str, Any], models: Mapping[str, type[BaseModel]], *, root: Path | None = None
 ) -> Experiment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -138,6 +139,8 @@ def open_stage(name: str, variables: Mapping[str, Any]) -> tuple[runs.Stage, Stu
     tuple
         The open stage and the study.
     """
+    if experiments.was_injected(variables):  # papermill started from a live notebook inherits its server's mark
+        os.environ.setdefault("NBPKG_LIVE", "0")
     study, experiment = check_values(experiments.read_cell(variables))
     stage = runs.open_stage(name, experiment, about=study.card.stages[name], sources=study.sources(name, experiment))
     return stage, study
