@@ -87,11 +87,14 @@ def no_half_written_file(project: Path) -> bool:
 def test_everything_wrong_in_a_parameter_file_is_said_at_once(project):
     good = read_file(project / FILE)
     wrong = {**good, "sede": 3, "workers": "many", "train": {"class_wieghts": True, "weight_decays": ["1e-3"]}}
-    contradictory = {**good, "stratify": {**good["stratify"], "folds": 5, "balance": {"twins": ["s01", "s77"]}}}
+    wrong["stratify"] = {
+        **good["stratify"],
+        "balance": {"twins": ["s01", "s77"]},
+        "groups": {"a": ["s01"], "b": ["s01"]},
+    }
     (project / "wrong.yaml").write_text(yaml.safe_dump(wrong), encoding="utf-8")
-    (project / "contradictory.yaml").write_text(yaml.safe_dump(contradictory), encoding="utf-8")
     (project / "other.yaml").write_text(yaml.safe_dump({**good, "study": "infant_engagment"}), encoding="utf-8")
-    names = ("wrong", "contradictory", "other", "missing")
+    names = ("wrong", "other", "missing")
     said = dict(
         zip(names, map(refused, [start(project, "check", "-f", f"{name}.yaml") for name in names]), strict=True)
     )
@@ -99,9 +102,9 @@ def test_everything_wrong_in_a_parameter_file_is_said_at_once(project):
     assert "workers is 'many'" in said["wrong"]
     assert "train.class_wieghts is no known key. Did you mean 'train.class_weights'?" in said["wrong"]
     assert "train.weight_decays.0 is the text '1e-3'. A number." in said["wrong"]
-    assert "4 problems" in said["wrong"]
-    assert "stratify.balance.twins names sessions that parse.sessions lacks: s77." in said["contradictory"]
-    assert "stratify.folds is 5, but parse.sessions names only 4 sessions." in said["contradictory"]
+    assert "6 problems" in said["wrong"]
+    assert "stratify.balance.twins names sessions that parse.sessions lacks: s77." in said["wrong"]
+    assert "stratify.groups puts sessions into two groups: s01." in said["wrong"]
     assert "There is no study 'infant_engagment'." in said["other"]
     assert "infant_engagement" in said["other"]
     assert "The parameter file cannot be read" in said["missing"]

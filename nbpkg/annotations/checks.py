@@ -74,7 +74,8 @@ def check_marks(rated: Rated, document: Document, scheme: AnnotationScheme) -> l
                 remedy="Annotate it, or set required: false.",
                 tier=name,
             )
-    _check_tasks([mark for mark in usable if mark.tier == scheme.task_tier], document, scheme)
+    if scheme.task_tier is not None:
+        _check_tasks([mark for mark in usable if mark.tier == scheme.task_tier], document, scheme)
     for name in scheme.variables:
         _check_overlaps([mark for mark in usable if mark.tier == name], document, scheme)
     return usable
@@ -177,7 +178,7 @@ def _check_tasks(marks: list[Mark], document: Document, scheme: AnnotationScheme
             f"Task {doubled[0]!r} stands {names.count(doubled[0])} times." if doubled else what,
             expected=f"{', '.join(scheme.tasks)}{', each once' if doubled else ''}; found {', '.join(names)}.",
             remedy="Correct the task tier" + (", or set task_order: any." if not missing and not doubled else "."),
-            tier=scheme.task_tier,
+            tier=scheme.task_tier or "",
         )
         return
     if scheme.task_order == "fixed" and [mark.start_ms for mark in marks] != sorted(mark.start_ms for mark in marks):
@@ -186,7 +187,7 @@ def _check_tasks(marks: list[Mark], document: Document, scheme: AnnotationScheme
             f"In time the tasks follow as {found}.",
             expected=f"{', '.join(scheme.tasks)}.",
             remedy="Correct the task tier, or set task_order: any.",
-            tier=scheme.task_tier,
+            tier=scheme.task_tier or "",
             reference="accepted",
         )
     in_time = sorted(marks, key=lambda mark: mark.start_ms)
@@ -201,7 +202,7 @@ def _check_tasks(marks: list[Mark], document: Document, scheme: AnnotationScheme
                 remedy=""
                 if slight
                 else "Correct the task tier, or raise task_slack_ms if the time is to count for both.",
-                tier=scheme.task_tier,
+                tier=scheme.task_tier or "",
                 row=second.row,
                 start_ms=second.start_ms,
                 severity="warning" if slight else "error",

@@ -96,7 +96,9 @@ class AnnotationScheme(_Strict):
     unassigned: Literal["error", "keep", "drop"] = Field(
         "error", description="what becomes of a file by a rater who is not assigned to its session"
     )
-    task_tier: str = Field("task", description="tier that says when each task takes place")
+    task_tier: str | None = Field(
+        "task", description="tier that says when each task takes place; null = the whole recording is the only task"
+    )
     tasks: list[Name] = Field(min_length=1, description="parts of a session, e.g. games, in order")
     task_order: Literal["fixed", "any"] = Field(
         "fixed", description="fixed = every session holds the tasks in the order above; any = in any order"
@@ -187,6 +189,9 @@ class AnnotationScheme(_Strict):
             wrong += [] if values else [f"tiers.{name}: a rated tier needs values"]
             if self.absent in values:
                 wrong.append(f"tiers.{name}: the value {self.absent!r} of unmarked time cannot be marked as well")
+        if self.task_tier is None:
+            only = len(self.tasks) == 1
+            return wrong if only else [*wrong, "tasks: without a task_tier there is one task, the whole recording"]
         if self.task_tier not in self.tiers:
             return [*wrong, f"task_tier: {self.task_tier!r} is no tier"]
         listed = self.tiers[self.task_tier].values

@@ -30,8 +30,14 @@ def task_spans(annotations: pd.DataFrame, scheme: AnnotationScheme) -> pd.DataFr
     Returns
     -------
     pandas.DataFrame
-        Table ``tasks`` in the scheme's order.
+        Table ``tasks`` in the scheme's order. Without a task tier, the only task lasts from the start of the recording
+        to the end of the last mark that any rater of the session made.
     """
+    if scheme.task_tier is None:
+        ends = annotations.groupby("session")["end_ms"].max()
+        whole = annotations[["session", "rater"]].drop_duplicates()
+        whole = whole.assign(task=scheme.tasks[0], start_ms=0, end_ms=whole["session"].map(ends))
+        return tables.check(sort_rows(whole, scheme)[TASK], "tasks")
     rows = annotations[annotations["tier"] == scheme.task_tier].rename(columns={"value": "task"})
     rows = rows[rows["task"].isin(scheme.tasks)]
     return tables.check(sort_rows(rows, scheme)[TASK], "tasks")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -184,7 +184,11 @@ def was_injected(variables: Mapping[str, Any]) -> bool:
 
 
 def resolve(
-    values: Mapping[str, Any], models: Mapping[str, type[BaseModel]], *, root: Path | None = None
+    values: Mapping[str, Any],
+    models: Mapping[str, type[BaseModel]],
+    *,
+    root: Path | None = None,
+    find_conflicts: Callable[[Mapping[str, BaseModel]], list[str]] = lambda _: [],
 ) -> Experiment:
     """Check all values of an experiment and fill in the defaults.
 
@@ -196,6 +200,8 @@ def resolve(
         The study's settings model for each stage.
     root
         Project folder; found by `project_root` when not given.
+    find_conflicts
+        Names contradictions between the stages whose settings are in order.
 
     Raises
     ------
@@ -215,8 +221,9 @@ def resolve(
         for stage in header.inputs:
             if stage not in models:
                 problems.append(_unknown_key(f"inputs.{stage}", list(models)))
-    raise_all(problems, SettingsError, summary="the experiment's parameters cannot be used")
     checked = {name: found for name, found in stages.items() if found is not None}
+    problems += [Problem(text) for text in find_conflicts(checked)]
+    raise_all(problems, SettingsError, summary="the experiment's parameters cannot be used")
     return Experiment(_certain(header), checked, root or project_root())
 
 

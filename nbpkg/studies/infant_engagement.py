@@ -66,10 +66,12 @@ class InfantEngagement:
         "evaluate": EvaluationSettings,
     }
 
-    def conflicts(self, experiment: Experiment) -> list[str]:
-        """Return sessions named in stratify that parse does not know, and clips that cannot be cut."""
-        known = set(experiment.of("parse", AnnotationScheme).sessions)
-        folds = experiment.of("stratify", FoldSettings)
+    def conflicts(self, stages: Mapping[str, BaseModel]) -> list[str]:
+        """Return sessions named in stratify that parse does not know, and sessions in two groups."""
+        scheme, folds = stages.get("parse"), stages.get("stratify")
+        if not isinstance(scheme, AnnotationScheme) or not isinstance(folds, FoldSettings):
+            return []
+        known = set(scheme.sessions)
         found = []
         for key, named in (("balance", folds.balance), ("groups", folds.groups)):
             for name, sessions in named.items():
@@ -82,8 +84,6 @@ class InfantEngagement:
         twice = sorted({session for session in members if members.count(session) > 1})
         if twice:
             found.append(f"stratify.groups puts sessions into two groups: {', '.join(twice)}.")
-        if folds.folds > len(known):
-            found.append(f"stratify.folds is {folds.folds}, but parse.sessions names only {len(known)} sessions.")
         return found
 
     def sources(self, stage: str, experiment: Experiment) -> list[Path]:

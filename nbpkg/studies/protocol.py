@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 import nbpkg.studies
 from nbpkg import runs
-from nbpkg.errors import Problem, SettingsError, raise_all
+from nbpkg.errors import Problem, SettingsError
 from nbpkg.settings import experiment as experiments
 from nbpkg.settings.experiment import Experiment
 
@@ -62,8 +62,8 @@ class Study(Protocol):
     card: StudyCard
     settings: Mapping[str, type[BaseModel]]
 
-    def conflicts(self, experiment: Experiment) -> list[str]:
-        """Return contradictions between the settings of different stages, in words."""
+    def conflicts(self, stages: Mapping[str, BaseModel]) -> list[str]:
+        """Return contradictions between stages, in words; a stage with faulty settings is not among them."""
 
     def sources(self, stage: str, experiment: Experiment) -> list[Path]:
         """Return the raw files that a stage reads."""
@@ -118,10 +118,7 @@ def check_values(values: Mapping[str, Any]) -> tuple[Study, Experiment]:
         Listing everything that is wrong.
     """
     study = load(str(values.get("study", "")))
-    experiment = experiments.resolve(values, study.settings)
-    problems = [Problem(text) for text in study.conflicts(experiment)]
-    raise_all(problems, SettingsError, summary="the experiment's parameters contradict each other")
-    return study, experiment
+    return study, experiments.resolve(values, study.settings, find_conflicts=study.conflicts)
 
 
 def open_stage(name: str, variables: Mapping[str, Any]) -> tuple[runs.Stage, Study]:
