@@ -144,8 +144,8 @@ def project_features(features: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> project_features(np.array([[0.0, 1.0], [0.0, 3.0], [0.0, 5.0]])).round(6)[:, 0]
-    array([-2.,  0.,  2.])
+    >>> project_features(np.array([[0.0, 1.0], [0.0, 5.0]])).round(6)[:, 0]
+    array([-2.,  2.])
     """
     centred = features - features.mean(axis=0)
     left, scale, right = np.linalg.svd(centred, full_matrices=False)
