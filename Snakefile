@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 
 from nbpkg import runs
-from nbpkg.runs.graph import input_folder, own_stages, stage_folder
+from nbpkg.runs.graph import NODES, input_folder, own_steps, reads_of, settings_of, split_step, step_folder
 from nbpkg.settings.experiment import read_file
 from nbpkg.studies import protocol
 
 FILE = config.get("file", f"params/{config.get('study', 'infant_engagement')}/{config.get('experiment', 'sample')}.yaml")
 VALUES = read_file(Path(FILE))
 STUDY, EXPERIMENT = protocol.check_values(VALUES)
-SHARED = EXPERIMENT.header.model_dump(include={"data", "seed", "threads", "phase", "inputs", "report"})
-STAGES = own_stages(EXPERIMENT)
+SHARED = EXPERIMENT.header.model_dump(include={"data", "seed", "threads", "inputs", "report"})
+STEPS = own_steps(EXPERIMENT)
 
 
 rule all:
@@ -25,33 +25,35 @@ rule all:
         EXPERIMENT.folder / "index.html",
 
 
-for stage in STAGES:
+for step in STEPS:
+    stage, phase = split_step(step)
 
     rule:
         name:
-            runs.NODES[stage].folder
+            f"{NODES[stage].folder}_{phase}".rstrip("_")
         input:
-            notebook=ancient(f"notebooks/{runs.NODES[stage].notebook}.ipynb"),
-            receipts=[input_folder(EXPERIMENT, earlier) / "receipt.json" for earlier in runs.NODES[stage].reads],
+            notebook=ancient(f"notebooks/{NODES[stage].notebook}.ipynb"),
+            receipts=[input_folder(EXPERIMENT, earlier) / "receipt.json" for earlier in reads_of(EXPERIMENT, step)],
             raw=STUDY.sources(stage, EXPERIMENT),
         output:
-            stage_folder(EXPERIMENT, stage) / "receipt.json",
+            step_folder(EXPERIMENT, step) / "receipt.json",
         params:
-            settings=EXPERIMENT.stages[stage].model_dump(mode="json"),
+            settings=settings_of(EXPERIMENT, step),
             shared=SHARED,
             python=sys.executable,
             file=FILE,
+            phase=f"-p phase {phase}" if phase else "",
         log:
-            notebook=stage_folder(EXPERIMENT, stage) / "executed.ipynb",
-            text=stage_folder(EXPERIMENT, stage) / "log.txt",
+            notebook=step_folder(EXPERIMENT, step) / "executed.ipynb",
+            text=step_folder(EXPERIMENT, step) / "log.txt",
         threads: max(1, EXPERIMENT.header.workers) if stage in runs.PARALLEL else 1
         shell:
-            "{params.python} -m nbpkg run {input.notebook} {log.notebook} -f {params.file} 2>&1 | tee {log.text}"
+            "{params.python} -m nbpkg run {input.notebook} {log.notebook} -f {params.file} {params.phase} 2>&1 | tee {log.text}"
 
 
 rule report:
     input:
-        [stage_folder(EXPERIMENT, stage) / "receipt.json" for stage in STAGES],
+        [step_folder(EXPERIMENT, step) / "receipt.json" for step in STEPS],
     output:
         EXPERIMENT.folder / "index.html",
     params:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("imports", "folds_search", "video_prepare", "video_clips", "video_memory")
+NAMES = (
+    "imports",
+    "folds_search",
+    "video_prepare",
+    "video_clips",
+    "video_memory",
+    "head_search",
+    "finetune_step",
+    "baking",
+)
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NAMES:

@@ -94,14 +94,13 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from nbpkg import runs
-    from nbpkg.runs import inspect
+    from nbpkg.runs import graph, inspect
     from nbpkg.studies import protocol
 
     _, experiment = protocol.check_values(_values(options))
     say(f"{options.file}: settings are in order.")
     status = 0
-    for name in runs.NODES:
+    for name in graph.own_steps(experiment):
         text, intact = inspect.state_in_words(experiment, name)
         say(text)
         status = status if intact else 1

@@ -74,6 +74,10 @@ class StageError(NbpkgError):
     """A stage that cannot start, or whose checks did not hold."""
 
 
+class DivergedError(StageError):
+    """A training whose loss or weights stopped being finite numbers."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with one place of the input.

@@ -64,7 +64,8 @@ def write_index(outputs: Path) -> Path:
     """
     from jinja2 import Environment, PackageLoader  # comes with nbconvert
 
-    entries = [_entry(path, outputs) for path in sorted(outputs.rglob("receipt.json")) if "runs" not in path.parts]
+    found = [path for path in sorted(outputs.rglob("receipt.json")) if "runs" not in path.parts]
+    entries = [_entry(path, outputs) for path in sorted(found, key=_order)]
     groups: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         groups.setdefault(f"{entry['study']} · {entry['experiment']}", []).append(entry)
@@ -72,6 +73,14 @@ def write_index(outputs: Path) -> Path:
     with new_file(outputs / "index.html") as temporary:
         temporary.write_text(environment.get_template("index.html").render(groups=groups), encoding="utf-8")
     return outputs / "index.html"
+
+
+def _order(path: Path) -> tuple[str, int]:
+    """Stages as their folders are numbered, phases as they follow each other."""
+    receipt = read_json(path)
+    phases = [*NODES[receipt["stage"]].phases, ""]
+    stage = path.parent if not receipt["phase"] else path.parent.parent
+    return str(stage), phases.index(receipt["phase"])
 
 
 def _entry(path: Path, outputs: Path) -> dict[str, Any]:
@@ -84,7 +93,7 @@ def _entry(path: Path, outputs: Path) -> dict[str, Any]:
         "study": receipt["study"],
         "experiment": receipt["experiment"],
         "stage": receipt["stage"],
-        "notebook": NODES[receipt["stage"]].notebook,
+        "notebook": f"{NODES[receipt['stage']].notebook} {receipt['phase'].replace('_', ' ')}".rstrip(),
         "key": receipt["key"][:8],
         "ended": receipt["ended"].replace("T", " ")[:16],
         "seconds": receipt["seconds"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,14 +13,19 @@ import pytest
 import yaml
 
 from nbpkg import tables
+from nbpkg.models.checkpoints import read_checkpoint, save_checkpoint
+from nbpkg.models.network import build_network
+from nbpkg.runs import NODES
 from nbpkg.runs.files import read_json
+from nbpkg.runs.graph import own_steps, step_folder
 from nbpkg.sample.infant_engagement import make_sample
 from nbpkg.settings.experiment import read_file
+from nbpkg.studies import protocol
 
 pytestmark = pytest.mark.slow
 SESSIONS = ["s01", "s02", "s03", "s04"]
 FILE = "params/infant_engagement/small.yaml"
-NOTEBOOKS = {"parse": "01_parse_annotations", "prepare": "02_prepare_videos", "bake": "04_bake"}
+SAMPLE = "params/infant_engagement/sample.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +61,13 @@ def save(project: Path, values: dict) -> None:
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-def start(project: Path, *arguments: str) -> subprocess.Popen:
+def start(project: Path, *arguments: str, **variables: str) -> subprocess.Popen:
     unwanted = ("NBPKG_ROOT", "NBPKG_LIVE", "JPY_SESSION_NAME")
     environment = {name: value for name, value in os.environ.items() if name not in unwanted}
     return subprocess.Popen(
         [sys.executable, "-m", "nbpkg", *arguments],
         cwd=project,
-        env={**environment, "CUDA_VISIBLE_DEVICES": ""},
+        env={**environment, "CUDA_VISIBLE_DEVICES": "", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -77,7 +83,7 @@ def refused(process: subprocess.Popen) -> str:
 
 
 def start_stage(project: Path, stage: str, *more: str) -> subprocess.Popen:
-    return start(project, "run", f"notebooks/{NOTEBOOKS[stage]}.ipynb", "-f", FILE, *more)
+    return start(project, "run", f"notebooks/{NODES[stage].notebook}.ipynb", "-f", FILE, *more)
 
 
 def no_half_written_file(project: Path) -> bool:
@@ -86,7 +92,8 @@ def no_half_written_file(project: Path) -> bool:
 
 def test_everything_wrong_in_a_parameter_file_is_said_at_once(project):
     good = read_file(project / FILE)
-    wrong = {**good, "sede": 3, "workers": "many", "train": {"class_wieghts": True, "weight_decays": ["1e-3"]}}
+    head = {"epoch": 3, "learning_rate": "1e-3"}
+    wrong = {**good, "sede": 3, "workers": "many", "train": {"final": {"head": head}}}
     wrong["stratify"] = {
         **good["stratify"],
         "balance": {"twins": ["s01", "s77"]},
@@ -100,8 +107,8 @@ def test_everything_wrong_in_a_parameter_file_is_said_at_once(project):
     )
     assert "sede is no known key. Did you mean 'seed'?" in said["wrong"]
     assert "workers is 'many'" in said["wrong"]
-    assert "train.class_wieghts is no known key. Did you mean 'train.class_weights'?" in said["wrong"]
-    assert "train.weight_decays.0 is the text '1e-3'. A number." in said["wrong"]
+    assert "train.final.head.epoch is no known key. Did you mean 'train.final.head.epochs'?" in said["wrong"]
+    assert "train.final.head.learning_rate is the text '1e-3'. A number." in said["wrong"]
     assert "6 problems" in said["wrong"]
     assert "stratify.balance.twins names sessions that parse.sessions lacks: s77." in said["wrong"]
     assert "stratify.groups puts sessions into two groups: s01." in said["wrong"]
@@ -194,3 +201,122 @@ def test_a_video_that_is_none_and_a_second_one_are_named(project, tmp_path_facto
     for folder in (project, twice):
         assert not list(folder.glob("outputs/*/*/*/receipt.json"))
         assert no_half_written_file(folder)
+
+
+@pytest.fixture
+def after_demo(root, demo, tmp_path_factory):
+    """Make projects in which the demo's steps have just finished.
+
+    Artefacts are linked, not copied: a test that damages one deletes it first.
+    """
+    experiment = protocol.check_values(read_file(root / SAMPLE))[1]
+    places = [step_folder(experiment, step).relative_to(experiment.folder) for step in own_steps(experiment)]
+
+    def make() -> Path:
+        project = tmp_path_factory.mktemp("demo") / "project"
+        shutil.copytree(root / "notebooks", project / "notebooks")
+        shutil.copytree(root / "params", project / "params")
+        (project / "data").symlink_to(root / "data")
+        for place in places:
+            receipt = read_json(demo / place / "receipt.json")
+            target = outputs_of(project) / place
+            target.mkdir(parents=True)
+            shutil.copy(demo / place / "receipt.json", target)
+            for name in (*receipt["outputs"], "receipt.json"):
+                file = target / receipt["run"] / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                os.link(demo / place / receipt["run"] / name, file)
+        return project
+
+    return make
+
+
+def outputs_of(project: Path) -> Path:
+    return project / "outputs" / "infant_engagement" / "sample"
+
+
+def run_of(project: Path, place: str) -> Path:
+    folder = outputs_of(project) / place
+    return folder / read_json(folder / "receipt.json")["run"]
+
+
+def start_step(project: Path, stage: str, *changes: str, **variables: str) -> subprocess.Popen:
+    """Start a notebook with the sample's parameters and these changes, one after the other: key, value, key, value."""
+    pairs = zip(changes[::2], changes[1::2], strict=True)
+    more = [word for pair in pairs for word in ("-p", *pair)]
+    notebook = f"notebooks/{NODES[stage].notebook}.ipynb"
+    return start(project, "run", notebook, "-f", SAMPLE, *more, **variables)
+
+
+def left_unfinished(project: Path, place: str) -> bool:
+    """Whether a step tried to run again, failed and left no receipt of that run."""
+    runs = outputs_of(project) / place / "runs"
+    return len(list(runs.glob("*/receipt.running.json"))) == 1 and no_half_written_file(project)
+
+
+@pytest.mark.demo
+def test_weights_that_cannot_be_fetched_and_more_folds_than_sessions_are_named(after_demo, tmp_path):
+    project = after_demo()
+    network = ("bake.encoder", "mc3_18", "bake.weights", "KINETICS400_V1")
+    nowhere = "http://127.0.0.1:9"
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), nowhere)
+    offline = {**proxies, "no_proxy": "", "NO_PROXY": "", "TORCH_HOME": str(tmp_path / "torch")}
+    processes = [
+        start_step(project, "bake", *network, **offline),
+        start_step(project, "stratify", "stratify.folds", "25"),
+    ]
+    weights, folds = map(refused, processes)
+    name = "mc3_18-a90a0ba3.pth"
+    place = tmp_path / "torch" / "hub" / "checkpoints"
+    assert "WeightsError: torchvision's weights KINETICS400_V1 cannot be downloaded or stored: " in weights
+    assert f"Expected: {name} in the folder {place}." in weights
+    assert (
+        f"Download https://download.pytorch.org/models/{name} on a machine with internet and put it here: " in weights
+    )
+    assert str(place / name) in weights
+    assert not list(place.glob("*"))
+    assert "FoldError: " in folds
+    assert "25 folds" in folds
+    assert left_unfinished(project, "04_bake")
+    assert left_unfinished(project, "03_stratify")
+
+
+@pytest.mark.demo
+def test_a_missing_shard_and_a_pair_that_does_not_exist_are_named_before_training(after_demo):
+    damaged, misspelt = after_demo(), after_demo()
+    shard = sorted((run_of(damaged, "04_bake") / "shards").glob("*_grid.npy"))[1]
+    shard.unlink()
+    pairs = ("train.pairs", "[people/laughing, eggs/attending]")
+    processes = [
+        start_step(damaged, "train", "phase", "head_search"),
+        start_step(misspelt, "train", "phase", "head_search", *pairs),
+    ]
+    missing, unknown = map(refused, processes)
+    assert "shards of features cannot be used" in missing
+    assert f"{shard.stem!r} is missing" in missing
+    assert str(shard) in missing
+    assert "run notebooks/04_bake.ipynb again; it makes only what is missing" in missing
+    assert "SettingsError: train.pairs names people/laughing." in unknown
+    known = [
+        f"{task}/{variable}" for task in ("drums", "eggs", "people") for variable in ("attending", "participating")
+    ]
+    assert f"Some of {', '.join(known)}." in unknown
+    for project in (damaged, misspelt):
+        assert left_unfinished(project, "05_train/head_search")
+
+
+@pytest.mark.demo
+def test_a_network_of_another_architecture_is_named_before_evaluation(after_demo):
+    project = after_demo()
+    path = run_of(project, "05_train/final") / "networks" / "people_attending.safetensors"
+    card, _ = read_checkpoint(path)
+    path.unlink()
+    path.with_suffix(".json").unlink()
+    save_checkpoint(path, build_network("mc3_18", "none", seed=0, size=48, frames=16).state_dict(), card=card)
+    said = refused(start_step(project, "evaluate"))
+    assert "WeightsError: The weights do not fit a network with encoder small: " in said
+    assert re.search(r"\d+ missing \(encoder\.base_model\.\S+", said), said
+    assert re.search(r"\d+ unexpected \(encoder\.base_model\.layer\d\.", said), said
+    assert str(path) in said
+    assert "Use weights of this network, or name the network they were made for." in said
+    assert left_unfinished(project, "06_evaluate")

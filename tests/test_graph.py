@@ -11,8 +11,16 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.demo, pytest.mark.slow]
-FROM_STRATIFY_ON = ["03_stratify", "04_bake", "05_train", "06_evaluate", "report"]
+from nbpkg.errors import SettingsError
+from nbpkg.runs import graph
+from nbpkg.settings.experiment import read_file
+from nbpkg.studies import protocol
+
+PHASES = ["head_search", "finetune_search", "final"]
+FROM_FINAL_ON = ["05_train_final", "06_evaluate", "report"]
+FROM_TRAIN_ON = ["05_train_final", "05_train_finetune_search", "05_train_head_search", "06_evaluate", "report"]
+FROM_STRATIFY_ON = ["03_stratify", "04_bake", *FROM_TRAIN_ON]
+SEARCHED = ("settings.csv", "heads.safetensors")
 
 
 def snakemake(project: Path, *options: str) -> str:
@@ -70,30 +78,131 @@ def settings(project):
     path.write_text(text, encoding="utf-8")
 
 
-def test_a_finished_experiment_needs_nothing_even_after_a_changed_comment(project, settings):
-    text = settings.read_text(encoding="utf-8")
-    assert "# number of folds" in text
-    settings.write_text("# another remark\n" + text.replace("# number of folds", "# how many folds"), encoding="utf-8")
-    said = snakemake(project, "-n")
-    assert "Nothing to be done" in said
-    assert to_make(said) == []
+@pytest.mark.demo
+@pytest.mark.slow
+class TestRemake:
+    """What snakemake would make again after a change, in a copy of the finished demo."""
+
+    def test_a_finished_experiment_needs_nothing_even_after_a_changed_comment(self, project, settings):
+        text = settings.read_text(encoding="utf-8")
+        assert "# number of folds" in text
+        settings.write_text(
+            "# another remark\n" + text.replace("# number of folds", "# how many folds"), encoding="utf-8"
+        )
+        said = snakemake(project, "-n")
+        assert "Nothing to be done" in said
+        assert to_make(said) == []
+
+    def test_a_changed_setting_makes_its_stage_and_those_after_it_and_says_why(self, project, settings):
+        text = settings.read_text(encoding="utf-8")
+        assert "tries: 10000" in text
+        settings.write_text(text.replace("tries: 10000", "tries: 15000"), encoding="utf-8")
+        said = snakemake(project, "-n")
+        assert to_make(said) == FROM_STRATIFY_ON
+        assert re.search(r"params have changed since last execution:\s+03_stratify\n", said)
+        assert re.search(
+            r"input files updated by another job:\s+04_bake, 05_train_final, 05_train_finetune_search", said
+        )
+
+    def test_a_changed_annotation_file_spares_the_videos(self, project):
+        path = sorted((project / "data" / "infant_engagement" / "sample" / "engagement").glob("*.eaf"))[0]
+        text = path.read_text(encoding="utf-8")
+        path.write_text(f"{text}<!-- looked at again -->", encoding="utf-8")
+        said = snakemake(project, "-n")
+        path.write_text(text, encoding="utf-8")
+        assert to_make(said) == ["01_parse", *FROM_STRATIFY_ON]
+        assert re.search(r"updated input files:\s+01_parse\n", said), said
+
+    @pytest.mark.parametrize(
+        ("before", "after", "expected", "changed"),
+        [
+            ("retrain: false", "retrain: true", FROM_FINAL_ON, "05_train_final"),
+            ("repetitions: 4", "repetitions: 3", FROM_TRAIN_ON, "05_train_head_search"),
+            ("compat: none", "compat: reference", FROM_TRAIN_ON, "05_train_head_search"),
+            ("write_eaf: true", "write_eaf: false", ["06_evaluate", "report"], "06_evaluate"),
+        ],
+    )  # fmt: skip
+    def test_a_setting_of_a_phase_spares_the_phases_before(self, project, settings, before, after, expected, changed):
+        text = settings.read_text(encoding="utf-8")
+        assert text.count(before) == 1
+        settings.write_text(text.replace(before, after), encoding="utf-8")
+        said = snakemake(project, "-n")
+        assert to_make(said) == expected
+        assert re.search(rf"params have changed since last execution:\s+{changed}\n", said), said
+
+    def test_phases_that_an_experiment_does_not_run_have_no_rule(self, project, settings):
+        text = settings.read_text(encoding="utf-8")
+        assert text.count(f"phases: [{', '.join(PHASES)}]") == 1
+        settings.write_text(text.replace(f"[{', '.join(PHASES)}]", "[final]"), encoding="utf-8")
+        said = snakemake(project, "-n", "--forceall")
+        made = ["01_parse", "02_prepare", "03_stratify", "04_bake", "05_train_final", "06_evaluate", "report"]
+        assert to_make(said) == made
+        said = snakemake(project, "-n")
+        assert to_make(said) == FROM_FINAL_ON  # it reads less now: only what the searches found is missing
+        assert re.search(r"set of input files has changed since last execution:\s+05_train_final\n", said), said
 
 
-def test_a_changed_setting_makes_its_stage_and_those_after_it_and_says_why(project, settings):
-    text = settings.read_text(encoding="utf-8")
-    assert "tries: 10000" in text
-    settings.write_text(text.replace("tries: 10000", "tries: 15000"), encoding="utf-8")
-    said = snakemake(project, "-n")
-    assert to_make(said) == FROM_STRATIFY_ON
-    assert re.search(r"params have changed since last execution:\s+03_stratify\n", said)
-    assert re.search(r"input files updated by another job:\s+04_bake, 05_train, 06_evaluate", said)
+class TestSteps:
+    """What the graph says of the sample experiment, without running anything."""
 
+    def experiment(self, root, **changes):
+        values = read_file(root / "params" / "infant_engagement" / "sample.yaml")
+        return protocol.check_values({**values, "overrides": changes})[1]
 
-def test_a_changed_annotation_file_spares_the_videos(project):
-    path = sorted((project / "data" / "infant_engagement" / "sample" / "engagement").glob("*.eaf"))[0]
-    text = path.read_text(encoding="utf-8")
-    path.write_text(f"{text}<!-- looked at again -->", encoding="utf-8")
-    said = snakemake(project, "-n")
-    path.write_text(text, encoding="utf-8")
-    assert to_make(said) == ["01_parse", *FROM_STRATIFY_ON]
-    assert re.search(r"updated input files:\s+01_parse\n", said), said
+    def test_steps_of_an_experiment_in_order(self, root):
+        train = [f"train/{phase}" for phase in PHASES]
+        before = ["parse", "prepare", "stratify", "bake"]
+        assert graph.own_steps(self.experiment(root)) == [*before, *train, "evaluate"]
+        found = graph.own_steps(
+            self.experiment(root, **{"train.phases": ["head_search"], "inputs": {"parse": "other"}})
+        )
+        assert found == [*before[1:], "train/head_search", "evaluate"]
+
+    def test_phases_are_those_of_the_settings(self, root):
+        assert graph.phases_of(self.experiment(root), "train") == PHASES
+        assert graph.phases_of(self.experiment(root, **{"train.phases": ["final"]}), "train") == ["final"]
+        assert graph.phases_of(self.experiment(root), "bake") == []
+
+    def test_an_empty_phase_is_the_last_and_a_stage_that_runs_once_has_none(self, root):
+        assert graph.step_of(self.experiment(root), "train") == "train/final"
+        assert graph.step_of(self.experiment(root, phase="head_search"), "train") == "train/head_search"
+        assert graph.step_of(self.experiment(root, **{"train.phases": PHASES[:2]}), "train") == "train/finetune_search"
+        assert graph.step_of(self.experiment(root, phase="head_search"), "bake") == "bake"
+
+    @pytest.mark.parametrize("changes", [{"phase": "finale"}, {"phase": "head_search", "train.phases": ["final"]}])
+    def test_an_unknown_phase_is_refused_with_the_known_ones(self, root, changes):
+        experiment = self.experiment(root, **changes)
+        known = ", ".join(changes.get("train.phases", PHASES))
+        with pytest.raises(SettingsError) as caught:
+            graph.step_of(experiment, "train")
+        assert f"phase is {changes['phase']!r}." in str(caught.value)
+        assert f"One of {known}, or empty for the last." in str(caught.value)
+        assert "add it to train.phases" in str(caught.value)
+
+    def test_a_step_reads_what_the_phases_before_found(self, root):
+        full, short = self.experiment(root), self.experiment(root, **{"train.phases": ["head_search", "final"]})
+        shared = dict(graph.NODES["train"].reads)
+        assert graph.reads_of(full, "train/head_search") == shared
+        assert graph.reads_of(full, "train/finetune_search") == {**shared, "train/head_search": SEARCHED}
+        final = {**shared, "train/head_search": SEARCHED, "train/finetune_search": ("settings.csv",)}
+        assert graph.reads_of(full, "train/final") == final
+        assert graph.reads_of(short, "train/final") == {**shared, "train/head_search": SEARCHED}
+        assert graph.reads_of(full, "evaluate")["train/final"] == ("networks.json",)
+
+    def test_settings_of_a_step_hold_no_group_of_another_phase(self, root):
+        experiment = self.experiment(root)
+        shared = {"pairs", "validation_fold", "compat"}
+        for phase in PHASES:
+            assert set(graph.settings_of(experiment, f"train/{phase}")) == {*shared, phase}
+        assert graph.settings_of(experiment, "train/head_search")["head_search"]["repetitions"] == 4
+        assert set(graph.settings_of(experiment, "stratify")) == set(type(experiment.stages["stratify"]).model_fields)
+
+    def test_folders_of_steps_and_of_what_other_experiments_lend(self, root):
+        inputs = {"bake": "other", "train": {"experiment": "third", "phase": "head_search"}}
+        experiment = self.experiment(root, inputs=inputs)
+        place = experiment.folder.parent
+        assert graph.step_folder(experiment, "train/final") == experiment.folder / "05_train" / "final"
+        assert graph.step_folder(experiment, "bake") == experiment.folder / "04_bake"
+        assert graph.input_folder(experiment, "bake") == place / "other" / "04_bake"
+        assert graph.input_folder(experiment, "train/final") == place / "third" / "05_train" / "head_search"
+        assert graph.input_folder(experiment, "parse") == experiment.folder / "01_parse"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from nbpkg.annotations.scheme import AnnotationScheme
 from nbpkg.errors import SettingsError
 from nbpkg.settings import document, experiment
-from nbpkg.settings.base import FoldSettings, HeadSettings, VideoSettings
+from nbpkg.settings.base import FoldSettings, VideoSettings
+from nbpkg.settings.learning import EncoderSettings, TrainSettings
 
-MODELS = {"prepare": VideoSettings, "stratify": FoldSettings, "train": HeadSettings}
+MODELS = {"prepare": VideoSettings, "stratify": FoldSettings, "bake": EncoderSettings, "train": TrainSettings}
 VALUES = {"study": "infant_engagement", "experiment": "x", "data": "data/x"}
 
 
@@ -30,9 +32,9 @@ def test_a_typo_a_wrong_type_and_a_range_are_all_reported_at_once():
 
 
 def test_number_that_yaml_reads_as_text_is_refused_with_the_right_spelling():
-    values = yaml.safe_load("train: {weight_decays: [1e-3]}")
+    values = yaml.safe_load("train: {final: {head: {learning_rate: 1e-3}}}")
     text = refusal(values)
-    assert "train.weight_decays.0 is the text '1e-3'" in text
+    assert "train.final.head.learning_rate is the text '1e-3'" in text
     assert "write 0.001 with a decimal point" in text
 
 
@@ -52,6 +54,61 @@ def test_overrides_reach_nested_settings_and_leave_the_original_alone():
 
 def test_a_misspelt_override_is_refused():
     assert "stratify.trys is no known key" in refusal({"overrides": {"stratify.trys": 10}})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("train.final.head.epoch", "train.final.head.epochs"),
+        ("train.final.finetun", "train.final.finetune"),
+        ("train.head_serch", "train.head_search"),
+        ("bake.augment.rotation", "bake.augment.rotation_degrees"),
+    ],
+)
+def test_a_typo_deep_inside_is_corrected_from_the_keys_of_its_own_group(wrong, right):
+    said = refusal({"overrides": {wrong: 3}})
+    assert f"{wrong} is no known key. Did you mean {right!r}?" in said
+    *groups, last = wrong.split(".")
+    values = {last: 3}
+    for group in reversed(groups):
+        values = {group: values}
+    assert refusal(values) == said
+
+
+def test_a_key_like_no_other_gets_the_list_of_its_group():
+    said = refusal({"bake": {"augment": {"zzz": 3}}})
+    assert (
+        "bake.augment.zzz is no known key. Known keys: bake.augment.rotation_degrees, bake.augment.crop_area," in said
+    )
+
+
+def test_a_typo_below_a_name_of_ones_own_is_corrected_too():
+    values = {"tiers": {"values": {"requird": True, "values": []}}}  # a tier may be named as a setting is
+    with pytest.raises(SettingsError) as caught:
+        experiment.resolve({**VALUES, "parse": values}, {"parse": AnnotationScheme})
+    assert "parse.tiers.values.requird is no known key. Did you mean 'parse.tiers.values.required'?" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [["final", "head_search"], ["head_search", "head_search"], ["finetune_search", "head_search", "final"]],
+)
+def test_phases_out_of_order_are_refused(phases):
+    said = refusal({"train": {"phases": phases}})
+    assert "train.phases: must be some of head_search, finetune_search, final, each once and in this order" in said
+
+
+@pytest.mark.parametrize("phases", [["final"], ["head_search", "final"], ["head_search", "finetune_search", "final"]])
+def test_phases_in_order_are_taken(phases):
+    found = experiment.resolve({**VALUES, "train": {"phases": phases}}, MODELS)
+    assert found.of("train", TrainSettings).phases == phases
+
+
+@pytest.mark.parametrize("phases", [[], ["finale"], "final"])
+def test_phases_that_are_none_are_refused(phases):
+    assert "train" in refusal({"train": {"phases": phases}})
 
 
 def test_stage_that_the_study_does_not_have_is_refused():
@@ -115,6 +172,18 @@ def test_comments_are_generated_and_reading_gives_the_values_back():
     text = document.write_yaml(values, MODELS, title="x")
     assert yaml.safe_load(text) == values
     assert "  # number of folds; the last one is the test fold (default 5)\n  folds: 4" in text
+
+
+def test_comments_reach_nested_settings():
+    space = {"log10": [-3.5, -2.5]}
+    nested = {"final": {"head": {"epochs": 100}, "retrain": True}, "head_search": {"learning_rate": space}}
+    values = {**VALUES, "train": {"phases": ["final"], **nested}}
+    text = document.write_yaml(values, MODELS, title="x")
+    assert yaml.safe_load(text) == values
+    head = ["    # training of the head", "    head:", "      # passes over the training clips (default 1500)"]
+    assert "\n".join(["  # the training that is evaluated", "  final:", *head, "      epochs: 100"]) in text
+    assert "    # train once more on all training folds" in text
+    assert "\n    learning_rate: {log10: [-3.5, -2.5]}\n" in text  # a mapping that is one value stays on its line
 
 
 def test_parameter_files_are_in_order_and_their_comments_current(root):

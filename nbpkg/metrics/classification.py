@@ -13,6 +13,7 @@ from nbpkg.errors import TableError
 
 Matrix = NDArray[np.float64]
 PARITY = 1e-6  # what the published program adds to denominators
+BINS = 10  # equally wide bins of the calibration error and of its figure
 
 
 class Value(NamedTuple):
@@ -119,6 +120,14 @@ def precision(matrix: Matrix) -> Matrix:
     return _ratio(matrix[..., 1, 1], matrix[..., :, 1].sum(axis=-1))
 
 
+def cohen_kappa(matrix: Matrix) -> Matrix:
+    """Agreement beyond that of independent raters with the same habits; undefined when both are constant and equal."""
+    total = matrix.sum(axis=(-2, -1))
+    by_chance = _ratio((matrix.sum(axis=-1) * matrix.sum(axis=-2)).sum(axis=-1), total**2)
+    kappa: Matrix = _ratio(accuracy(matrix) - by_chance, 1 - by_chance)
+    return kappa
+
+
 def always_positive(shares: NDArray[np.float64]) -> float:
     """F1 of answering class 1 to everything; of the most frequent class when there are more than two."""
     share = float(shares[1] if len(shares) == 2 else shares.max())
@@ -154,6 +163,7 @@ PRECISION = Metric(
     lambda shares: float(shares[1]),  # any answer that ignores the clip
     "no positive answers",
 )
+KAPPA = Metric("cohen_kappa", "higher", cohen_kappa, lambda _: 0.0, "no samples, or one and the same value throughout")
 ANY_CLASSES = (BALANCED_ACCURACY, ACCURACY, F1)
 BINARY = (*ANY_CLASSES, RECALL, SPECIFICITY, PRECISION)
 
@@ -219,6 +229,93 @@ def pair_wins(truth: NDArray, score: NDArray[np.float64], group: NDArray[np.int6
         upto = np.searchsorted(negative, score[positive], side="right")
         wins[:, column] = np.bincount(group[positive], weights=(below + upto) / 2, minlength=count)
     return wins
+
+
+def count_thresholds(truth: NDArray, score: NDArray[np.float64], group: NDArray[np.int64]) -> Matrix:
+    """Count negatives and positives of each group at every distinct score.
+
+    Parameters
+    ----------
+    truth, score, group
+        [n], labels 0 or 1, scores without NaN, and group numbers from 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        [groups, distinct scores from high to low, 2]; summed over groups what `average_precision` takes.
+    """
+    levels, place = np.unique(-score, return_inverse=True)
+    count = int(group.max()) + 1 if len(group) else 0
+    cell = (group * len(levels) + place) * 2 + (truth == 1)
+    table = np.bincount(cell, minlength=count * len(levels) * 2).reshape(count, len(levels), 2)
+    return table.astype(np.float64)
+
+
+def average_precision(counts: Matrix) -> Matrix:
+    """Area under the precision-recall curve as a step function; undefined when a class has no sample.
+
+    Parameters
+    ----------
+    counts
+        [..., thresholds, 2], from `count_thresholds`, summed over groups.
+
+    Examples
+    --------
+    >>> counts = count_thresholds(np.array([1, 0, 1]), np.array([0.9, 0.8, 0.7]), np.zeros(3, int))
+    >>> round(float(average_precision(counts.sum(axis=0))), 4)
+    0.8333
+    """
+    wrong, found = (counts[..., label].cumsum(axis=-1) for label in (0, 1))
+    if counts.shape[-2] == 0:
+        return np.full(counts.shape[:-2], np.nan)
+    # a resample may hold nobody above a threshold: no step of recall there, so any finite precision will do
+    steps = counts[..., 1] * found / np.maximum(found + wrong, 1)
+    has_both = (found[..., -1] > 0) & (wrong[..., -1] > 0)
+    return np.where(has_both, steps.sum(axis=-1) / np.maximum(found[..., -1], 1), np.nan)
+
+
+def count_bins(truth: NDArray, score: NDArray[np.float64], group: NDArray[np.int64], *, bins: int = BINS) -> Matrix:
+    """Add up samples, scores and positives of each group in equally wide bins of the score.
+
+    Parameters
+    ----------
+    truth, score, group
+        [n], labels 0 or 1, probabilities without NaN, and group numbers from 0.
+    bins
+        Number of bins from 0 to 1; a score on a border belongs to the bin above it, 1 to the last.
+
+    Returns
+    -------
+    numpy.ndarray
+        [groups, bins, 3]: samples, sum of scores, positives.
+    """
+    count = int(group.max()) + 1 if len(group) else 0
+    cell = group * bins + np.minimum((score * bins).astype(np.int64), bins - 1)
+    parts = [np.bincount(cell, values, minlength=count * bins) for values in (None, score, truth == 1)]
+    return np.stack(parts, axis=-1).reshape(count, bins, 3).astype(np.float64)
+
+
+def calibration_error(sums: Matrix) -> Matrix:
+    """Average how far probabilities and shares of positives lie apart (expected calibration error).
+
+    In a small set it is well above 0 even for honest probabilities, since each bin holds few samples.
+
+    Parameters
+    ----------
+    sums
+        [..., bins, 3], from `count_bins`, summed over groups.
+
+    Source
+    ------
+    Naeini et al. (2015), Obtaining well calibrated probabilities using Bayesian binning; Guo et al. (2017).
+
+    Examples
+    --------
+    >>> sums = count_bins(np.array([0, 1]), np.array([0.25, 0.95]), np.zeros(2, int))
+    >>> round(float(calibration_error(sums.sum(axis=0))), 3)
+    0.15
+    """
+    return _ratio(np.abs(sums[..., 1] - sums[..., 2]).sum(axis=-1), sums[..., 0].sum(axis=-1))
 
 
 def reference_metrics(matrix: ArrayLike) -> dict[str, float]:

@@ -15,11 +15,11 @@ def norms(features: np.ndarray, index: pd.DataFrame) -> Figure:
     Parameters
     ----------
     features
-        [N, D].
+        [N, D], rows as in `index`.
     index
         Table ``features``.
     """
-    lengths = np.linalg.norm(features[index["row"]], axis=1)
+    lengths = np.linalg.norm(features, axis=1)
     sessions = sorted(index["session"].unique())
     figure, axis = pyplot.subplots(figsize=(9, 3.2), layout="constrained")
     sns.stripplot(x=index["session"], y=lengths, order=sessions, size=3, color="#2f6f73", alpha=0.6, ax=axis)
@@ -40,7 +40,7 @@ def projection(points: np.ndarray, index: pd.DataFrame) -> Figure:
     Parameters
     ----------
     points
-        [N, 2], as from `nbpkg.baking.project_features`, rows as in `index`.
+        [N, 2], as from `nbpkg.baking.shards.project_features`, rows as in `index`.
     index
         Table ``features``.
     """

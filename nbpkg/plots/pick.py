@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from matplotlib import pyplot
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from nbpkg.runs import SavedFigure, Stage
 
 
 def pick(
-    stage: Stage, draw: Callable[[str], Figure], choices: Sequence[str], *, name: str, label: str
+    stage: Stage, draw: Callable[[Any], Figure], choices: Sequence[str] | Mapping[str, Any], *, name: str, label: str
 ) -> SavedFigure | None:
     """Show the figure of one choice, saved with the stage, and let a person choose others.
 
@@ -23,7 +24,7 @@ def pick(
     draw
         Makes the figure of one choice, e.g. ``partial(timelines, spans)``.
     choices
-        What can be chosen; the first one is the headless picture.
+        What can be chosen, or its names and what `draw` is given for each; the first one is the headless picture.
     name
         File name of the saved figure, without ending.
     label
@@ -34,17 +35,19 @@ def pick(
     SavedFigure or None
         The saved figure, for the cell to show; None when a drop-down shows it instead.
     """
-    first = stage.figure(draw(choices[0]), name)
+    values = choices if isinstance(choices, Mapping) else {choice: choice for choice in choices}
+    names = list(values)
+    first = stage.figure(draw(values[names[0]]), name)
     if not progress.is_live():
-        progress.say(f"{label} {choices[0]}, the first of {len(choices)}; open the notebook in JupyterLab to choose.")
+        progress.say(f"{label} {names[0]}, the first of {len(names)}; open the notebook in JupyterLab to choose.")
         return first
     import ipywidgets  # only where a front end is attached, so that no report holds widget state
 
     def show(choice: str) -> None:
-        figure = draw(choice)
+        figure = draw(values[choice])
         display_figure(figure)
 
-    ipywidgets.interact(show, choice=ipywidgets.Dropdown(options=list(choices), description=label))
+    ipywidgets.interact(show, choice=ipywidgets.Dropdown(options=names, description=label))
     return None
 
 

@@ -1,15 +1,22 @@
-"""The stages, their folders and notebooks, and what each reads from the ones before."""
+"""The stages, their phases, folders and notebooks, and what each reads from the ones before.
+
+A *step* is what one run of one notebook makes: a stage (``bake``) or, where a stage runs several times, one phase of it
+(``train/final``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from nbpkg.errors import StageError
+from nbpkg.errors import SettingsError, StageError
 from nbpkg.runs.files import read_json
 from nbpkg.settings.base import InputChoice
 from nbpkg.settings.experiment import Experiment
+
+Reads = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -21,15 +28,20 @@ class Node:
     name, folder, notebook
         Name in parameter files; folder below the experiment's outputs; notebook without ending.
     reads
-        Artefacts read from earlier stages: stage, then file names in its run folder. Only these enter the key, so
+        Artefacts read from earlier steps: step, then file names in its run folder. Only these enter the key, so
         that a stage is not made anew because something it does not read has changed.
+    phases
+        Phases in order, and what each reads beside `reads`; empty for a stage that runs once.
     """
 
     name: str
     folder: str
     notebook: str
-    reads: Mapping[str, tuple[str, ...]]
+    reads: Reads
+    phases: Mapping[str, Reads] = field(default_factory=dict)
 
+
+_BAKED = ("features.csv", "draws.csv", "shards.json", "encoder.json", "encoder.safetensors")
 
 NODES: dict[str, Node] = {
     node.name: node
@@ -42,12 +54,34 @@ NODES: dict[str, Node] = {
             "03_stratify",
             {"parse": ("spans.csv", "tasks.csv"), "prepare": ("media.csv",)},
         ),
-        Node("bake", "04_bake", "04_bake", {"prepare": ("media.csv",), "stratify": ("samples.csv",)}),
+        Node(
+            "bake",
+            "04_bake",
+            "04_bake",
+            {
+                "parse": ("spans.csv", "tasks.csv"),
+                "prepare": ("media.csv",),
+                "stratify": ("samples.csv", "folds.csv"),
+            },
+        ),
         Node(
             "train",
             "05_train",
             "05_train",
-            {"stratify": ("samples.csv", "folds.csv"), "bake": ("features.csv", "features.npy")},
+            {
+                "parse": ("spans.csv", "tasks.csv"),
+                "prepare": ("media.csv",),
+                "stratify": ("samples.csv", "folds.csv"),
+                "bake": _BAKED,
+            },
+            {
+                "head_search": {},
+                "finetune_search": {"train/head_search": ("settings.csv", "heads.safetensors")},
+                "final": {
+                    "train/head_search": ("settings.csv", "heads.safetensors"),
+                    "train/finetune_search": ("settings.csv",),
+                },
+            },
         ),
         Node(
             "evaluate",
@@ -57,50 +91,118 @@ NODES: dict[str, Node] = {
                 "parse": ("spans.csv",),
                 "prepare": ("media.csv",),
                 "stratify": ("samples.csv", "folds.csv"),
-                "bake": ("features.csv", "features.npy"),
-                "train": ("heads.safetensors",),
+                "train/final": ("networks.json",),
             },
         ),
     )
 }
 
-PARALLEL = ("prepare", "bake")  # stages that put `workers` or `threads` to use and so want the cores for themselves
+PARALLEL = ("prepare", "bake", "train")  # stages that put `workers` or `threads` to use and so want all cores
 
 
-def stage_folder(experiment: Experiment, name: str) -> Path:
-    """Return the folder of one of the experiment's own stages."""
-    folder = experiment.folder / NODES[name].folder
-    return folder / experiment.header.phase if experiment.header.phase else folder
+def split_step(step: str) -> tuple[str, str]:
+    """Return stage and phase of a step.
+
+    Examples
+    --------
+    >>> split_step("train/final"), split_step("bake")
+    (('train', 'final'), ('bake', ''))
+    """
+    stage, _, phase = step.partition("/")
+    return stage, phase
 
 
-def input_folder(experiment: Experiment, name: str) -> Path:
-    """Return the folder of the stage that is read as `name`: one's own, or another experiment's by ``inputs``."""
-    choice = experiment.header.inputs.get(name)
+def phases_of(experiment: Experiment, stage: str) -> list[str]:
+    """Return the phases, in order, in which the experiment runs a stage; none for a stage that runs once."""
+    wanted = getattr(experiment.stages[stage], "phases", None) if stage in experiment.stages else None
+    return [phase for phase in NODES[stage].phases if wanted is None or phase in wanted]
+
+
+def step_of(experiment: Experiment, stage: str) -> str:
+    """Return the step that a notebook makes: the phase that ``phase`` names, the last one when it is empty.
+
+    Raises
+    ------
+    SettingsError
+        When the experiment does not run the stage in that phase.
+    """
+    known = phases_of(experiment, stage)
+    if not known:
+        return stage
+    phase = experiment.header.phase or known[-1]
+    if phase not in known:
+        raise SettingsError(
+            f"phase is {phase!r}.",
+            expected=f"One of {', '.join(known)}, or empty for the last.",
+            remedy=f"Correct 'phase', or add it to {stage}.phases.",
+        )
+    return f"{stage}/{phase}"
+
+
+def reads_of(experiment: Experiment, step: str) -> dict[str, tuple[str, ...]]:
+    """Return what a step reads, leaving out phases that the experiment does not run."""
+    stage, phase = split_step(step)
+    reads = {**NODES[stage].reads, **NODES[stage].phases.get(phase, {})}
+    run = {earlier: split_step(earlier) for earlier in reads}
+    return {name: reads[name] for name, (own, part) in run.items() if not part or part in phases_of(experiment, own)}
+
+
+def settings_of(experiment: Experiment, step: str) -> dict[str, Any]:
+    """Return the settings that matter to a step: those of the stage, without the groups of its other phases."""
+    stage, phase = split_step(step)
+    settings = experiment.stages[stage].model_dump(mode="json")
+    others = set(NODES[stage].phases) - {phase} if phase else set()
+    return {name: value for name, value in settings.items() if name not in others and (name != "phases" or not phase)}
+
+
+def step_folder(experiment: Experiment, step: str) -> Path:
+    """Return the folder of one of the experiment's own steps."""
+    stage, phase = split_step(step)
+    return experiment.folder / NODES[stage].folder / phase
+
+
+def input_folder(experiment: Experiment, step: str) -> Path:
+    """Return the folder of the step that is read as `step`: one's own, or another experiment's by ``inputs``."""
+    stage, phase = split_step(step)
+    choice = experiment.header.inputs.get(stage)
     if choice is None:
-        return experiment.folder / NODES[name].folder
+        return step_folder(experiment, step)
     chosen = choice if isinstance(choice, InputChoice) else InputChoice(experiment=choice)
-    return experiment.folder.parent / chosen.experiment / NODES[name].folder / chosen.phase
+    return experiment.folder.parent / chosen.experiment / NODES[stage].folder / (chosen.phase or phase)
 
 
-def own_stages(experiment: Experiment) -> list[str]:
-    """Return, in order, the stages that the experiment makes itself."""
-    return [name for name in NODES if name in experiment.stages and name not in experiment.header.inputs]
+def own_steps(experiment: Experiment) -> list[str]:
+    """Return, in order, the steps that the experiment makes itself."""
+    own = [name for name in NODES if name in experiment.stages and name not in experiment.header.inputs]
+    return [step for name in own for step in ([f"{name}/{p}" for p in phases_of(experiment, name)] or [name])]
 
 
-def current_run(experiment: Experiment, stage: str) -> Path:
-    """Return the run folder that an earlier stage's receipt names.
+def how_to_run(step: str) -> str:
+    """Say which notebook makes a step.
+
+    Examples
+    --------
+    >>> how_to_run("train/final")
+    "notebooks/05_train.ipynb with phase = 'final'"
+    """
+    stage, phase = split_step(step)
+    return f"notebooks/{NODES[stage].notebook}.ipynb{f' with phase = {phase!r}' if phase else ''}"
+
+
+def current_run(experiment: Experiment, step: str) -> Path:
+    """Return the run folder that an earlier step's receipt names.
 
     Raises
     ------
     StageError
-        When that stage has not finished.
+        When that step has not finished.
     """
-    folder = input_folder(experiment, stage)
+    folder = input_folder(experiment, step)
     if not (folder / "receipt.json").is_file():
         raise StageError(
-            f"Stage {stage!r} has not finished.",
+            f"{step!r} has not finished.",
             where=str(folder),
             expected="A receipt.json in this folder.",
-            remedy=f"Run notebooks/{NODES[stage].notebook}.ipynb first, with the same parameter file.",
+            remedy=f"Run {how_to_run(step)} first, with the same parameter file.",
         )
     return folder / str(read_json(folder / "receipt.json")["run"])

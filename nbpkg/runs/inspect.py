@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from nbpkg.runs.files import read_json, sha256
-from nbpkg.runs.graph import NODES, stage_folder
+from nbpkg.runs.graph import NODES, split_step, step_folder
 from nbpkg.settings.experiment import Experiment
 
 
-def state_in_words(experiment: Experiment, name: str) -> tuple[str, bool]:
+def state_in_words(experiment: Experiment, step: str) -> tuple[str, bool]:
     """Say whether a stage is finished and whether everything in its receipt is still as it was made.
 
     Returns
@@ -17,9 +17,10 @@ def state_in_words(experiment: Experiment, name: str) -> tuple[str, bool]:
     tuple
         One line for a person, and False only when an artefact is missing or changed.
     """
-    folder = stage_folder(experiment, name)
+    folder = step_folder(experiment, step)
     path = folder / "receipt.json"
-    label = NODES[name].notebook
+    stage, phase = split_step(step)
+    label = f"{NODES[stage].notebook} {phase}".rstrip()
     if not path.is_file():
         running = sorted(folder.glob("runs/*/receipt.running.json"))
         if not running:
@@ -38,9 +39,9 @@ def state_in_words(experiment: Experiment, name: str) -> tuple[str, bool]:
     return f"{label}: done {receipt['ended']}, {len(receipt['outputs'])} artefacts intact, run {run.name}.", True
 
 
-def older_runs(experiment: Experiment, name: str) -> list[Path]:
+def older_runs(experiment: Experiment, step: str) -> list[Path]:
     """Return run folders that the stage's receipt no longer names; nothing deletes them."""
-    folder = stage_folder(experiment, name)
+    folder = step_folder(experiment, step)
     path = folder / "receipt.json"
     current = Path(str(read_json(path)["run"])).name if path.is_file() else ""
     return [run for run in sorted(folder.glob("runs/*")) if run.name != current]

@@ -12,7 +12,7 @@ from typing import Any
 from nbpkg import seeding
 from nbpkg.errors import StageError
 from nbpkg.runs import files, provenance
-from nbpkg.runs.graph import NODES, current_run, stage_folder
+from nbpkg.runs.graph import current_run, how_to_run, reads_of, settings_of, split_step, step_folder, step_of
 from nbpkg.runs.stage import Stage, ended, now
 from nbpkg.settings.experiment import Experiment
 
@@ -42,18 +42,21 @@ def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequen
     seeding.seed_everything(header.seed, threads=header.threads)
     outputs = experiment.folder.parent.parent
     hashes = files.source_hashes(list(sources), base=experiment.data, cache=outputs / ".hashes.json")
-    inputs = {stage: _input_facts(experiment, stage, names) for stage, names in NODES[name].reads.items()}
+    step = step_of(experiment, name)
+    inputs = {
+        earlier: _input_facts(experiment, earlier, names) for earlier, names in reads_of(experiment, step).items()
+    }
     identity = {
         "stage": name,
-        "phase": header.phase,
-        "settings": experiment.stages[name].model_dump(mode="json"),
+        "phase": split_step(step)[1],
+        "settings": settings_of(experiment, step),
         "seed": header.seed,
         "threads": header.threads,
         "inputs": {stage: entry["artefacts"] for stage, entry in inputs.items()},
         "sources": {path: entry["sha256"] for path, entry in hashes.items()},
     }
     key = files.digest(identity)
-    folder = stage_folder(experiment, name) / "runs" / key[:8]
+    folder = step_folder(experiment, step) / "runs" / key[:8]
     receipt: dict[str, Any] = {
         "state": "running",
         "study": header.study,
@@ -74,14 +77,14 @@ def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequen
         "warnings": [],
     }
     files.write_json(folder / "receipt.running.json", receipt)
-    stage = Stage(name, experiment, about, folder, receipt)
+    stage = Stage(name, experiment, about, folder, receipt, step=step)
     _watch_notebook(stage)
     return stage
 
 
-def _input_facts(experiment: Experiment, stage: str, names: Sequence[str]) -> dict[str, Any]:
-    """Describe what is read from an earlier stage, after checking that it is still what its receipt says."""
-    run = current_run(experiment, stage)
+def _input_facts(experiment: Experiment, step: str, names: Sequence[str]) -> dict[str, Any]:
+    """Describe what is read from an earlier step, after checking that it is still what its receipt says."""
+    run = current_run(experiment, step)
     receipt = files.read_json(run / "receipt.json")
     artefacts = {}
     for name in names:
@@ -90,10 +93,10 @@ def _input_facts(experiment: Experiment, stage: str, names: Sequence[str]) -> di
         artefacts[name] = files.sha256(path) if path.is_file() else None
         if promised is None or artefacts[name] != promised:
             raise StageError(
-                f"{name} of stage {stage!r} is missing or was changed after it was made.",
+                f"{name} of {step!r} is missing or was changed after it was made.",
                 where=str(path),
                 expected=f"The file with the hash in {run / 'receipt.json'}.",
-                remedy=f"Run notebooks/{NODES[stage].notebook}.ipynb again.",
+                remedy=f"Run {how_to_run(step)} again.",
             )
     return {
         "experiment": receipt["experiment"],

@@ -13,7 +13,7 @@ import numpy as np
 from nbpkg import progress
 from nbpkg.errors import Problem, StageError
 from nbpkg.runs import files
-from nbpkg.runs.graph import NODES, current_run, stage_folder
+from nbpkg.runs.graph import current_run, how_to_run, own_steps, split_step, step_folder
 from nbpkg.settings.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Stage:
         Run folder that receives the artefacts.
     receipt
         What will be the receipt; kept as ``receipt.running.json`` until `close`.
+    step
+        Stage and phase, e.g. ``train/final``; the stage alone when it runs once.
     """
 
     name: str
@@ -54,7 +56,13 @@ class Stage:
     about: str
     folder: Path
     receipt: dict[str, Any]
+    step: str = ""
     _dropped: list[pd.DataFrame] = field(default_factory=list)
+
+    @property
+    def phase(self) -> str:
+        """Phase of a stage that runs several times; else empty."""
+        return split_step(self.step)[1]
 
     @property
     def settings(self) -> Any:
@@ -132,7 +140,7 @@ class Stage:
         from safetensors.numpy import save_file
 
         with files.new_file(self.folder / f"{name}.safetensors") as temporary:
-            ordered = {key: np.ascontiguousarray(tensors[key]) for key in sorted(tensors)}
+            ordered = {key: np.asarray(tensors[key], order="C") for key in sorted(tensors)}
             save_file(ordered, temporary, metadata=dict(sorted(facts.items())))
         return self._add_output(self.folder / f"{name}.safetensors", rows=len(tensors))
 
@@ -225,7 +233,7 @@ class Stage:
         self.receipt["metrics"] = self.write_json(dict(metrics or {}), "metrics")
         self.receipt |= {"state": "done", **ended(self.receipt)}
         files.write_json(self.folder / "receipt.json", self.receipt)
-        files.write_json(stage_folder(self.experiment, self.name) / "receipt.json", self.receipt)
+        files.write_json(step_folder(self.experiment, self.step) / "receipt.json", self.receipt)
         (self.folder / "receipt.running.json").unlink(missing_ok=True)
         return self._farewell()
 
@@ -239,12 +247,12 @@ class Stage:
         self.receipt["dropped"] = int(rows["rows"].sum()) if len(rows) else 0
 
     def _farewell(self) -> str:
-        order = list(NODES)
-        following = order[order.index(self.name) + 1 :]
+        order = own_steps(self.experiment)
+        following = order[order.index(self.step) + 1 :] if self.step in order else []
         size = sum(entry["bytes"] for entry in self.receipt["outputs"].values())
         count = len(self.receipt["outputs"])
         text = f"Done: {count} files, {size / 1e6:.1f} MB, in {self.folder.relative_to(self.experiment.folder)}."
-        return f"{text} Next: notebooks/{NODES[following[0]].notebook}.ipynb" if following else text
+        return f"{text} Next: {how_to_run(following[0])}" if following else text
 
     def _add_output(self, path: Path, *, rows: int | None = None) -> Path:
         entry: dict[str, Any] = {"sha256": files.sha256(path), "bytes": path.stat().st_size}

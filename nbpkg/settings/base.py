@@ -97,30 +97,3 @@ class FoldSettings(Settings):
     unrated_test_session: bool = Field(
         True, description="demand that the test fold holds, for each rater, a session this rater did not rate"
     )
-
-
-class EncoderSettings(Settings):
-    """The network that turns clips into features."""
-
-    encoder: Literal["mc3_18", "r3d_18", "r2plus1d_18"] = Field("mc3_18", description="torchvision video network")
-    weights: str = Field(
-        "random", description="file of the network's weights, relative to the data folder; random for none"
-    )
-    size: int = Field(112, ge=32, le=1024, description="side of the square put into the network, pixels")
-    batch_size: int = Field(8, ge=1, le=1024, description="clips per forward pass")
-
-
-class HeadSettings(Settings):
-    """Training of linear heads on features."""
-
-    weight_decays: list[float] = Field(
-        [1e-3, 1e-2, 1e-1, 1.0], min_length=1, description="strengths of the L2 penalty to choose from"
-    )
-    class_weights: bool = Field(True, description="weigh classes inversely to their frequency")
-    metric: Literal["balanced_accuracy"] = Field("balanced_accuracy", description="what decides between settings")
-
-
-class EvaluationSettings(Settings):
-    """How scores are reported."""
-
-    resamples: int = Field(2000, ge=100, le=1_000_000, description="bootstrap resamples of sessions for the intervals")

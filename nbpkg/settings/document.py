@@ -74,7 +74,11 @@ def _section(model: type[BaseModel], values: Mapping[str, Any], *, indent: int) 
         default = _default(info)
         note = f" (default {default})" if default and len(default) < 30 else ""
         lines.append(f"{space}# {info.description or ''}{note}")
-        lines += _entry(name, values[name], indent=indent)
+        inner = _inner_model(info)
+        if inner is not None and isinstance(values[name], Mapping) and values[name]:
+            lines += [f"{space}{name}:", *_section(inner, values[name], indent=indent + 2)]
+        else:
+            lines += _entry(name, values[name], indent=indent)
     return lines
 
 

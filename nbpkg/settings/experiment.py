@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -271,7 +271,8 @@ def _in_words(detail: Any, model: type[BaseModel], prefix: str) -> Problem:
     place = ".".join(str(part) for part in (*([prefix] if prefix else []), *detail["loc"]))
     given = detail["input"]
     if detail["type"] == "extra_forbidden":
-        return _unknown_key(place, [f"{prefix}.{name}" if prefix else name for name in model.model_fields])
+        group = place.removesuffix(str(detail["loc"][-1]))
+        return _unknown_key(place, [f"{group}{name}" for name in _group_at(model, detail["loc"][:-1]).model_fields])
     if detail["type"] == "missing":
         return Problem(f"{place} is missing.", remedy="Add it; docs/params.md says what it means.")
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -279,6 +280,21 @@ def _in_words(detail: Any, model: type[BaseModel], prefix: str) -> Problem:
         return Problem(f"{place} is the text {given!r}.", expected="A number.", remedy=_number_hint(given))
     what = f"{place}: {message}." if detail["type"] == "value_error" else f"{place} is {given!r}: {message}."
     return Problem(what.replace("..", "."))
+
+
+def _group_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel]:
+    """Return the group of settings that a place lies in; names of a mapping and positions in a list lead no deeper."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        model = (_group_in(field.annotation) if field is not None else None) or model
+    return model
+
+
+def _group_in(kind: Any) -> type[BaseModel] | None:
+    """Return the group of settings in a type such as ``dict[str, Group]``, if there is one."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next((found for inner in get_args(kind) if (found := _group_in(inner)) is not None), None)
 
 
 def _number_hint(text: str) -> str:
@@ -292,8 +308,9 @@ def _number_hint(text: str) -> str:
 def _unknown_key(place: str, known: Sequence[str]) -> Problem:
     from difflib import get_close_matches
 
-    close = get_close_matches(place, known, n=1)
-    remedy = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
+    names = {key.rpartition(".")[2]: key for key in known}  # what lies before is the same and says nothing
+    close = get_close_matches(place.rpartition(".")[2], names, n=1)
+    remedy = f"Did you mean {names[close[0]]!r}?" if close else f"Known keys: {', '.join(known)}."
     return Problem(f"{place} is no known key.", remedy=remedy)
 
 

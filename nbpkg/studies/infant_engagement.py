@@ -20,14 +20,9 @@ from nbpkg.annotations.sampling import common_window
 from nbpkg.annotations.scheme import AnnotationScheme
 from nbpkg.annotations.spans import overlap_ms
 from nbpkg.errors import MediaError, Problem
-from nbpkg.settings.base import (
-    EncoderSettings,
-    EvaluationSettings,
-    FoldSettings,
-    HeadSettings,
-    VideoSettings,
-)
+from nbpkg.settings.base import FoldSettings, VideoSettings
 from nbpkg.settings.experiment import Experiment
+from nbpkg.settings.learning import EncoderSettings, EvaluationSettings, TrainSettings
 from nbpkg.studies.protocol import StudyCard
 from nbpkg.video.clips import grid
 
@@ -46,9 +41,12 @@ CARD = StudyCard(
         "prepare": "The session videos become small silent copies at every eighth frame, and stores for training.",
         "stratify": "Sessions are dealt into folds so that each fold holds as much engagement as the others; the last "
         "fold is the test fold and no child is in two folds.",
-        "bake": "A frozen video network turns each clip into a feature vector once, for all raters and variables.",
-        "train": "One linear head for each task and variable, chosen on the training folds only.",
-        "evaluate": "Each head answers for the clips of the test fold, beside chance and raters' agreement.",
+        "bake": "A frozen video network turns clips of the training sessions into features once: random ones, "
+        "changed at random, to learn from, and those of the grid to choose by.",
+        "train": "For each task and variable a linear head on the features, then the whole network from there; "
+        "settings and epochs are chosen on training folds.",
+        "evaluate": "Each network answers for the clips of the test fold, beside chance, raters' agreement, and each "
+        "rater left out in turn.",
     },
 )
 
@@ -62,7 +60,7 @@ class InfantEngagement:
         "prepare": VideoSettings,
         "stratify": FoldSettings,
         "bake": EncoderSettings,
-        "train": HeadSettings,
+        "train": TrainSettings,
         "evaluate": EvaluationSettings,
     }
 
@@ -87,12 +85,14 @@ class InfantEngagement:
         return found
 
     def sources(self, stage: str, experiment: Experiment) -> list[Path]:
-        """Return annotation files for parse, videos for prepare, and the weights file, if any, for bake."""
+        """Return annotation files for parse and evaluate, videos for prepare, and bake's weights file, if any."""
         if stage == "parse":
             scheme = experiment.of("parse", AnnotationScheme)
             return list_files(experiment.data / scheme.folder, scheme)[0]
         if stage == "prepare":
             return [path for _, path in self.media_jobs(experiment)]
+        if stage == "evaluate" and experiment.of("evaluate", EvaluationSettings).write_eaf:
+            return self.sources("parse", experiment)
         weights = _weights(experiment) if stage == "bake" else None
         return [weights] if weights is not None and weights.is_file() else []
 
@@ -186,17 +186,39 @@ class InfantEngagement:
         ]
         return tables.from_rows(rows, "samples"), tables.from_rows(short, "dropped")
 
+    def draws(
+        self, tasks: pd.DataFrame, spans: pd.DataFrame, experiment: Experiment, *, chunks: int, epoch: int, seed: int
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Draw one clip from each chunk of each task, with a rater drawn at random, and label it for every variable."""
+        from nbpkg.datasets.draws import draw_clips, label_draws
+
+        scheme, folds = experiment.of("parse", AnnotationScheme), experiment.of("stratify", FoldSettings)
+        clip_ms = round(folds.clip_seconds * 1000)
+        clips, dropped = draw_clips(tasks, clip_ms=clip_ms, chunks=chunks, seed=seed, epoch=epoch)
+        labelled = [
+            clips.assign(variable=name, label=label_draws(clips, spans, variable=name, absent=scheme.absent))
+            for name in sorted(set(spans["variable"]))
+        ]
+        return pd.concat(labelled, ignore_index=True).rename(columns={"epoch": "repeat"}), dropped
+
     def encoder(self, experiment: Experiment) -> torch.nn.Module:
-        """Return the frozen video network named in the settings."""
-        from nbpkg.models.video_resnet import build_encoder
+        """Return the video network named in the settings, with its weights."""
+        from nbpkg.models.encoders import build_encoder
 
         settings = experiment.of("bake", EncoderSettings)
-        return build_encoder(settings.encoder, _weights(experiment), seed=experiment.header.seed)
+        return build_encoder(
+            settings.encoder,
+            _weights(experiment) or settings.weights,
+            seed=experiment.header.seed,
+            size=settings.size,
+            frames=settings.frames,
+        )
 
 
 def _weights(experiment: Experiment) -> Path | None:
+    """Path of the weights file; None for random weights and for a name that torchvision knows."""
     name = experiment.of("bake", EncoderSettings).weights
-    return None if name == "random" else experiment.data / name
+    return experiment.data / name if Path(name).suffix else None
 
 
 STUDY = InfantEngagement()

@@ -82,6 +82,11 @@ class Study(Protocol):
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the tables samples and dropped."""
 
+    def draws(
+        self, tasks: pd.DataFrame, spans: pd.DataFrame, experiment: Experiment, *, chunks: int, epoch: int, seed: int
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the table draws of one epoch, clips to train on drawn at random, and the table dropped."""
+
     def encoder(self, experiment: Experiment) -> torch.nn.Module:
         """Return the network that turns clips into features."""
 

@@ -62,8 +62,24 @@ _START = Column("start_ms", INTEGER, "start, milliseconds from the start of the 
 _END = Column("end_ms", INTEGER, "end, milliseconds, exclusive")
 _SAMPLE = Column("sample_id", TEXT, "name of the sample")
 _LABEL = Column("label", INTEGER, "class index of the label", least=0)
+_SETTING = (
+    Column("setting", INTEGER, "number of the setting, from 0", least=0),
+    Column("learning_rate", NUMBER, "learning rate of the first epoch"),
+    Column("lr_decay", NUMBER, "loss of learning rate per epoch"),
+    Column("weight_decay", NUMBER, "L2 penalty"),
+    Column("class_weights", FLAG, "whether classes are weighed inversely to their frequency"),
+    Column("optimiser", TEXT, "how the loss is lowered", allowed=("adam", "lbfgs")),
+)
 _FOLD = Column("fold", INTEGER, "number of the fold, from 0", least=0)
 _SPAN = (("start_ms", "end_ms"),)
+_ROLES = ("train", "validation", "test")
+
+
+def _measures(split: str) -> tuple[Column, ...]:
+    """Columns of one split; 1e-6 in the denominators as published, so that no score of an epoch is undefined."""
+    names = {"loss": "cross entropy", "accuracy": "accuracy", "f1": "F1", "balanced_accuracy": "balanced accuracy"}
+    return tuple(Column(f"{split}_{name}", NUMBER, f"{text}, {split} clips") for name, text in names.items())
+
 
 CONTRACTS: dict[str, Contract] = {
     contract.name: contract
@@ -228,51 +244,93 @@ CONTRACTS: dict[str, Contract] = {
             key=("source", "fold", "task", "variable"),
         ),
         Contract(
+            "draws",
+            "Clips drawn at random from training sessions, with the label of the rater drawn.",
+            (
+                Column("draw_id", TEXT, "name of the clip drawn"),
+                _SESSION,
+                _TASK,
+                _VARIABLE,
+                _RATER,
+                Column("repeat", INTEGER, "how many times the chunks were drawn before, from 1", least=0),
+                Column("chunk", INTEGER, "part of the task from which the start was drawn", least=0),
+                _START,
+                _END,
+                _LABEL,
+            ),
+            key=("draw_id", "variable"),
+            before=_SPAN,
+        ),
+        Contract(
             "features",
             "Where the features of each clip lie.",
             (
-                Column("clip_id", TEXT, "name of the clip"),
+                Column("clip_id", TEXT, "name of the clip: draw_id, or clip_id of the samples"),
+                Column("view", TEXT, "train: with random changes; grid: as it is", allowed=("train", "grid")),
                 _SESSION,
+                Column("rater", TEXT, "rater whose label belongs to the clip; empty where all raters share it"),
                 _START,
                 _END,
-                Column("row", INTEGER, "row in features.npy", least=0),
+                Column("repeat", INTEGER, "as in draws; 0 for the grid", least=0),
+                Column("shard", TEXT, "name of the file in the folder shards"),
+                Column("row", INTEGER, "row in that file", least=0),
             ),
             key=("clip_id",),
             before=_SPAN,
         ),
         Contract(
             "history",
-            "Course of each training.",
+            "Course of each training that was kept.",
             (
                 _TASK,
                 _VARIABLE,
-                Column("fold", TEXT, "fold left out for validation; 'none' when trained on all"),
-                Column("setting", TEXT, "the setting tried"),
-                Column("step", INTEGER, "optimiser steps or epochs done", least=0),
-                Column("split", TEXT, "data measured", allowed=("train", "validation")),
+                Column("part", TEXT, "what was trained", allowed=("head", "network")),
+                Column("fold", INTEGER, "fold left out for validation; -1 when none was", least=-1),
+                Column("repetition", INTEGER, "which of several trainings alike", least=0),
+                Column("epoch", INTEGER, "passes over the training clips; 0 is before training", least=0),
+                Column("split", TEXT, "clips measured", allowed=("train", "validation")),
                 Column("metric", TEXT, "what was measured"),
                 Column("value", NUMBER, "the measurement"),
             ),
-            key=("task", "variable", "fold", "setting", "step", "split", "metric"),
+            key=("task", "variable", "part", "fold", "repetition", "epoch", "split", "metric"),
         ),
         Contract(
             "trials",
-            "Settings tried and how they did on the folds left out.",
+            "Every training of a search or of the final phase, at the epoch that was kept.",
             (
                 _TASK,
                 _VARIABLE,
-                Column("setting", TEXT, "the setting tried"),
-                Column("score", NUMBER, "mean validation score over the folds left out"),
-                Column("low", NUMBER, "lowest fold"),
-                Column("high", NUMBER, "highest fold"),
-                Column("folds", INTEGER, "folds left out", least=1),
+                Column("part", TEXT, "what was trained", allowed=("head", "network")),
+                *_SETTING,
+                Column("fold", INTEGER, "fold left out for validation", least=0),
+                Column("repetition", INTEGER, "which of several trainings alike", least=0),
+                Column("best_epoch", INTEGER, "epoch kept; 0 is before training", least=0),
+                *_measures("train"),
+                *_measures("validation"),
+                Column("last_validation_f1", NUMBER, "F1 of the fold left out after the last epoch, chosen by nothing"),
+                Column("failed", FLAG, "whether the loss stopped being a number"),
+            ),
+            key=("task", "variable", "part", "setting", "fold", "repetition"),
+        ),
+        Contract(
+            "settings",
+            "Settings of a search and how they did on the folds left out.",
+            (
+                _TASK,
+                _VARIABLE,
+                *_SETTING,
+                Column("average_validation_f1", NUMBER, "mean F1 over folds and repetitions; NaN when one failed"),
+                Column("low", NUMBER, "lowest of its trainings"),
+                Column("high", NUMBER, "highest of its trainings"),
+                Column("n", INTEGER, "trainings that ended well", least=0),
+                Column("failed", INTEGER, "trainings that did not", least=0),
                 Column("chosen", FLAG, "whether this setting was taken"),
             ),
             key=("task", "variable", "setting"),
         ),
         Contract(
             "predictions",
-            "What the model answers for each sample of the test fold.",
+            "What the model answers for each sample, in all folds; only rows with role test say how good it is.",
             (
                 _SAMPLE,
                 _SESSION,
@@ -282,6 +340,7 @@ CONTRACTS: dict[str, Contract] = {
                 _START,
                 _END,
                 _FOLD,
+                Column("role", TEXT, "what the fold was for this model", allowed=_ROLES),
                 _LABEL,
                 Column("score", NUMBER, "probability of the positive class"),
                 Column("predicted", INTEGER, "class index answered", least=0),
@@ -295,18 +354,26 @@ CONTRACTS: dict[str, Contract] = {
             (
                 _TASK,
                 _VARIABLE,
+                Column(
+                    "by",
+                    TEXT,
+                    "what is scored: every rater's label of each test clip, the majority label of each, or one part",
+                    allowed=("all", "majority", "rater", "session", "fold"),
+                ),
+                Column("name", TEXT, "the rater, session or fold; empty for all and majority"),
+                Column("role", TEXT, "what the clips' fold was for the model", allowed=_ROLES),
                 Column("metric", TEXT, "name of the metric"),
                 Column("direction", TEXT, "which way is better", allowed=("higher", "lower")),
                 Column("value", NUMBER, "the score; NaN when undefined"),
                 Column("low", NUMBER, "lower bound of the 95 % interval, bootstrap over sessions"),
                 Column("high", NUMBER, "upper bound of the 95 % interval"),
-                Column("chance", NUMBER, "score of answering without looking"),
-                Column("ceiling", NUMBER, "score of one rater against another; NaN when unknown"),
+                Column("chance", NUMBER, "score of answering without looking; NaN when it says nothing"),
+                Column("ceiling", NUMBER, "score of a person in the model's place; NaN when unknown"),
                 Column("n", INTEGER, "samples", least=0),
                 Column("n_groups", INTEGER, "sessions", least=0),
-                Column("reason", TEXT, "why the value is undefined; else empty"),
+                Column("reason", TEXT, "why the value is undefined, and what was left out; else empty"),
             ),
-            key=("task", "variable", "metric"),
+            key=("task", "variable", "by", "name", "metric"),
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""Metrics, intervals, baselines and the table of results."""
+"""Metrics, intervals and baselines; the table of results is in test_evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from nbpkg import tables
 from nbpkg.errors import TableError
-from nbpkg.metrics import baselines, classification, curves, evaluation, intervals
+from nbpkg.metrics import baselines, classification, intervals
 
 GOLDEN = Path(__file__).parents[1] / "golden/infant_engagement"
 CASES = json.loads((GOLDEN / "metrics_open.json").read_text())
@@ -38,12 +38,6 @@ def make_samples(sessions: int = 4, clips: int = 6, *, raters: str = "ab", seed:
     start = table["clip_id"].str.split("-").str[1].astype(int) * 5000
     label = random.integers(0, 2, len(table))
     return tables.check(table.assign(start_ms=start, end_ms=start + 5000, label=label), "samples")
-
-
-def make_predictions(samples: pd.DataFrame, *, seed: int = 1) -> pd.DataFrame:
-    score = np.random.default_rng(seed).random(len(samples)).round(1)
-    table = samples.drop(columns=["group", "clip_id"]).assign(fold=4, score=score, predicted=(score > 0.5).astype(int))
-    return tables.check(table, "predictions")
 
 
 # golden
@@ -251,117 +245,3 @@ def test_baselines_of_three_classes():
 def test_published_baseline_file_needs_duration_rows():
     with pytest.raises(TableError, match="no row of source 'durations'"):
         baselines.metric_baselines_json(baselines.clip_baselines(make_samples()), tasks=["eggs"])
-
-
-# human ceiling and the table of results
-
-
-def test_human_ceiling_is_one_rater_against_another():
-    samples = make_samples(raters="abc")
-    labels = samples.pivot_table(index="clip_id", columns="rater", values="label")
-    pairs = [(x, y) for x in "abc" for y in "abc" if x != y]
-    expected = np.mean([sk.balanced_accuracy_score(labels[x], labels[y]) for x, y in pairs])
-    table = evaluation.human_ceiling(samples).set_index("metric")
-    assert table.loc["balanced_accuracy", "value"] == pytest.approx(expected)
-    assert table.loc["balanced_accuracy", ["n", "pairs"]].tolist() == [24, 6]
-
-
-def test_human_ceiling_is_unknown_with_one_rater():
-    row = evaluation.human_ceiling(make_samples(raters="a")).iloc[0]
-    assert np.isnan(row["value"])
-    assert row["reason"] == "no clip has two raters"
-
-
-def test_human_ceiling_refuses_a_clip_labelled_twice():
-    samples = make_samples()
-    doubled = pd.concat([samples, samples.iloc[:1].assign(sample_id="again")])
-    with pytest.raises(TableError, match="labels clip '0-0' twice for eggs attending"):
-        evaluation.human_ceiling(doubled)
-
-
-def test_evaluate_gives_every_number_n_interval_chance_and_ceiling():
-    samples = make_samples()
-    predictions = make_predictions(samples)
-    table = evaluation.score_predictions(predictions, samples, seed=0, resamples=200).set_index("metric")
-    assert set(table.index) == {
-        "balanced_accuracy", "accuracy", "f1", "recall", "specificity", "precision", "auc", "brier"
-    }  # fmt: skip
-    label, share = predictions["label"], predictions["label"].mean()
-    assert table.loc["auc", "value"] == pytest.approx(sk.roc_auc_score(label, predictions["score"]))
-    assert table.loc["brier", "value"] == pytest.approx(sk.brier_score_loss(label, predictions["score"]))
-    assert table.loc["brier", "direction"] == "lower"
-    assert table.loc["accuracy", "chance"] == pytest.approx(max(share, 1 - share))
-    assert table.loc["f1", "chance"] == pytest.approx(2 * share / (1 + share))
-    assert table.loc["brier", "chance"] == pytest.approx(sk.brier_score_loss(label, np.full(len(label), share)))
-    assert (table["n"] == 48).all()
-    assert (table["n_groups"] == 4).all()
-    assert (table["low"] <= table["value"]).all()
-    assert (table["value"] <= table["high"]).all()
-    assert (
-        table.loc["accuracy", "ceiling"] == evaluation.human_ceiling(samples).set_index("metric")["value"]["accuracy"]
-    )
-    assert np.isnan(table.loc["auc", "ceiling"])
-
-
-def test_ceiling_is_taken_on_the_predicted_samples_only():
-    samples = make_samples()
-    tested = samples[samples["session"].isin(["s2", "s3"])]
-    table = evaluation.score_predictions(make_predictions(tested), samples, seed=0, resamples=50).set_index("metric")
-    expected, others = (evaluation.human_ceiling(part).set_index("metric")["value"] for part in (tested, samples))
-    assert table.loc["accuracy", "ceiling"] == expected["accuracy"]
-    assert expected["accuracy"] != others["accuracy"]
-
-
-def test_evaluate_says_why_a_score_is_undefined():
-    samples = make_samples().assign(label=1)
-    table = evaluation.score_predictions(make_predictions(samples), samples, seed=0, resamples=50).set_index("metric")
-    assert np.isnan(table.loc["balanced_accuracy", ["value", "low", "high"]].astype(float)).all()
-    assert table.loc["balanced_accuracy", "reason"] == "a class has no sample"
-    assert table.loc["auc", "reason"] == "no negative samples"
-
-
-def test_evaluate_of_three_classes_leaves_binary_metrics_out():
-    samples = make_samples()
-    samples["label"] = np.arange(len(samples)) % 3
-    predictions = make_predictions(samples).assign(score=np.nan)
-    table = evaluation.score_predictions(predictions, samples, seed=0, resamples=50).set_index("metric")
-    assert list(table.index) == ["balanced_accuracy", "accuracy", "f1"]
-    assert table.loc["balanced_accuracy", "chance"] == pytest.approx(1 / 3)
-    expected = sk.f1_score(predictions["label"], predictions["predicted"], average="macro")
-    assert table.loc["f1", "value"] == pytest.approx(expected)
-
-
-def test_evaluate_refuses_predictions_of_other_samples():
-    samples = make_samples()
-    predictions = make_predictions(samples)
-    with pytest.raises(TableError, match="2 predictions belong to no sample: 0-0-a, 0-0-b"):
-        evaluation.score_predictions(predictions, samples.iloc[2:], seed=0)
-    with pytest.raises(TableError, match="48 predictions carry another label"):
-        evaluation.score_predictions(predictions.assign(label=1 - predictions["label"]), samples, seed=0)
-
-
-def test_evaluate_is_the_same_every_time():
-    samples = make_samples()
-    predictions = make_predictions(samples)
-    first, second = (evaluation.score_predictions(predictions, samples, seed=3, resamples=100) for _ in range(2))
-    pd.testing.assert_frame_equal(first, second)
-
-
-# tables behind the figures
-
-
-def test_roc_curve_encloses_the_area_it_states():
-    predictions = make_predictions(make_samples())
-    curve = curves.trace_roc(predictions)
-    area = np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
-    assert area == pytest.approx(curve["auc"].iloc[0])
-    assert curve[["false_positive_rate", "true_positive_rate"]].iloc[[0, -1]].to_numpy().tolist() == [[0, 0], [1, 1]]
-    assert curves.trace_roc(predictions.assign(label=1)).empty
-
-
-def test_counts_sessions_and_bins_add_up_to_all_samples():
-    predictions = make_predictions(make_samples())
-    for table in (curves.count_confusions, curves.score_sessions, curves.bin_calibration):
-        assert table(predictions)["n"].sum() == len(predictions)
-    by_session = curves.score_sessions(predictions.assign(label=1))
-    assert by_session["balanced_accuracy"].isna().all()

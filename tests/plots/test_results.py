@@ -9,13 +9,16 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from nbpkg import tables
+from nbpkg.annotations.agreement import count_pairs, measure_agreement
+from nbpkg.annotations.scheme import AnnotationScheme
 from nbpkg.errors import TableError
 from nbpkg.folds import search_folds, strata_durations
-from nbpkg.metrics import curves, evaluation
+from nbpkg.metrics import curves, evaluation, machine
+from nbpkg.metrics.covariates import build_covariates, score_by_covariate
+from nbpkg.plots import comparison
 from nbpkg.plots import evaluation as results
 from nbpkg.plots import folds as folds_figures
-from nbpkg.plots import training
-from nbpkg.training import heads
+from nbpkg.plots.annotations import agreement_matrices
 
 COLUMNS = ["session", "rater", "task", "variable", "value", "start_ms", "end_ms"]
 
@@ -46,30 +49,31 @@ def search(spans):
 
 @pytest.fixture(scope="module")
 def samples(spans) -> pd.DataFrame:
+    """Clips on one grid for both raters, labelled by what each said at the clip's start."""
     rows = []
     for span in spans.itertuples():
-        for start in range(span.start_ms, span.end_ms - 5000, 5000):
+        for start in range(-(-span.start_ms // 5000) * 5000, span.end_ms, 5000):
             clip = f"{span.session}-{start}"
             key = (f"{clip}-{span.rater}", span.session, span.session, span.rater, span.task, span.variable, clip)
             rows.append((*key, start, start + 5000, int(span.value == "yes")))
     columns = [column.name for column in tables.CONTRACTS["samples"].columns]
-    return tables.check(pd.DataFrame(rows, columns=columns).drop_duplicates("sample_id"), "samples")
+    return tables.check(pd.DataFrame(rows, columns=columns), "samples")
 
 
 @pytest.fixture(scope="module")
 def predictions(samples) -> pd.DataFrame:
-    score = (0.6 * samples["label"] + 0.4 * np.random.default_rng(0).random(len(samples))).clip(0, 1)
-    table = samples.drop(columns=["group", "clip_id"])
-    return tables.check(table.assign(fold=2, score=score, predicted=(score > 0.5).astype(int)), "predictions")
+    """Answers better than chance; sessions s0 and s1 train, s2 validates, the others are the test fold."""
+    clip = samples.groupby("clip_id")["label"].transform("mean")
+    random = np.random.default_rng(0).random(samples["clip_id"].nunique())[pd.factorize(samples["clip_id"])[0]]
+    fold = samples["session"].map({"s0": 0, "s1": 0, "s2": 1}).fillna(2).astype(int)
+    table = samples.drop(columns=["group", "clip_id"]).assign(fold=fold, score=(0.6 * clip + 0.4 * random).clip(0, 1))
+    table = table.assign(role=fold.map({0: "train", 1: "validation", 2: "test"}))
+    return tables.check(table.assign(predicted=(table["score"] > 0.5).astype(int)), "predictions")
 
 
 @pytest.fixture(scope="module")
-def trained(samples, search):
-    train = samples["session"].isin(search.folds.loc[search.folds["role"] == "train", "session"])
-    part = samples[train].reset_index(drop=True)
-    features = np.random.default_rng(0).standard_normal((len(part), 3)).astype(np.float32)
-    features[:, 0] += part["label"]
-    return heads.search_heads(features, part, folds=search.folds, settings=[heads.Setting(0.01), heads.Setting(1.0)])
+def metrics(predictions, samples) -> pd.DataFrame:
+    return evaluation.score_predictions(predictions, samples, seed=0, resamples=50)
 
 
 def test_balance_shows_every_stratum_the_whole_and_chance(search):
@@ -103,41 +107,86 @@ def test_search_trace_shows_both_scores(search):
     assert "n = 200" in text
 
 
-def test_validation_curve_marks_the_choice_and_chance(trained):
-    figure = training.validation_curve(trained.trials)
+def test_scores_show_n_chance_ceiling_and_the_majority(metrics):
+    figure = results.scores(metrics)
     text = words(figure)
+    row = metrics.query("by == 'majority' and metric == 'balanced_accuracy' and task == 'eggs'").iloc[0]
     for expected in (
-        "eggs · attending (n = 2 folds)",
-        "chosen",
-        "chance",
-        "weight decay",
-        "validation balanced accuracy",
+        "answering without looking",
+        "one rater against another",
+        "rater against majority of the others",
+        "model, majority labels",
+        "95 % over sessions",
+        "72 labels, 3 sessions",
+        f"n = {row['n']} clips with a majority",
     ):
         assert expected in text
-    marked = [line.get_ydata() for line in figure.axes[0].lines if line.get_marker() == "D"]
-    chosen = trained.trials[trained.trials["chosen"] & (trained.trials["task"] == "drums")]
-    assert marked[0].tolist() == chosen["score"].tolist()
-
-
-def test_learning_curves_show_folds_left_out_and_the_final_training(trained):
-    text = words(training.learning_curves(trained.history, trained.trials))
-    for expected in ("train, all training folds", "fold left out", "(n = 2 folds)", "cross entropy", "step"):
-        assert expected in text
-
-
-def test_scores_show_n_chance_and_ceiling(predictions, samples):
-    metrics = evaluation.score_predictions(predictions, samples, seed=0, resamples=50)
-    text = words(results.scores(metrics))
-    for expected in ("answering without looking", "one rater against another", "95 % over sessions", "6 sessions"):
-        assert expected in text
-    assert "lower is better" in words(results.scores(metrics, metric="brier"))
+    marks = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    drawn = metrics[metrics["by"].isin(["all", "majority"]) & (metrics["metric"] == "balanced_accuracy")]
+    assert sorted(marks) == sorted(drawn["value"])
+    brier = words(results.scores(metrics, metric="brier"))
+    assert "lower is better" in brier
+    assert "one rater against another" not in brier  # people give no probabilities
     with pytest.raises(TableError, match="no 'kappa'"):
         results.scores(metrics, metric="kappa")
 
 
 def test_scores_say_why_one_is_undefined(predictions, samples):
-    metrics = evaluation.score_predictions(predictions.assign(label=1), samples.assign(label=1), seed=0, resamples=50)
-    assert "undefined: a class has no sample" in words(results.scores(metrics))
+    one = evaluation.score_predictions(predictions.assign(label=1), samples.assign(label=1), seed=0, resamples=50)
+    assert "undefined: a class has no sample" in words(results.scores(one))
+    assert "undefined" in words(comparison.score_by_rater(one))
+
+
+def test_folds_show_their_roles_and_raters_their_own_score(metrics):
+    text = words(comparison.score_by_fold(metrics))
+    for expected in ("train fold", "validation fold", "test fold", "48, 2", "one rater against another", "fold"):
+        assert expected in text
+    figure = comparison.score_by_rater(metrics, metric="accuracy")
+    text = words(figure)
+    for expected in ("model against this rater", "36, 3", "answering without looking", "accuracy (higher is better)"):
+        assert expected in text
+    drawn = {line.get_xdata()[0] for axis in figure.axes for line in axis.lines if line.get_marker() == "o"}
+    assert drawn == set(metrics.query("by == 'rater' and metric == 'accuracy'")["value"])
+    with pytest.raises(TableError, match="no 'accuracy' by fold"):
+        comparison.score_by_fold(metrics[metrics["by"] == "all"], metric="accuracy")
+
+
+def test_left_out_shows_rater_and_machine_on_the_same_line(predictions, samples):
+    compared = machine.compare_left_out(machine.machine_codes(predictions, samples), seed=0, resamples=50)
+    figure = comparison.left_out(compared)
+    text = words(figure)
+    for expected in ("a left out", "b left out", "mean of these", "nobody left out", "agreement by chance", "36, 3"):
+        assert expected in text
+    drawn = {line.get_xdata()[0] for axis in figure.axes for line in axis.lines if line.get_marker() in ("o", "D")}
+    kept = compared.query("statistic == 'cohen_kappa' and compared != 'difference' and task != 'all'")
+    assert drawn == set(kept["value"])
+    assert "all · all" in words(comparison.left_out(compared, statistic="raw_agreement", pooled=True))
+    with pytest.raises(TableError, match="no 'alpha'"):
+        comparison.left_out(compared, statistic="alpha")
+
+
+def test_covariates_show_every_level_with_n(predictions, samples):
+    sessions = pd.DataFrame({"session": [f"s{i}" for i in range(6)], "group": "x", "sibling": [0, 1, 0, 1, 0, 0]})
+    scored = score_by_covariate(predictions, build_covariates(samples, sessions), seed=0, resamples=50)
+    text = words(comparison.covariates(scored))
+    for expected in ("sibling:", "yes", "rater:", "time in task:", "early", "raters agree:", "not a proof", "48, 1"):
+        assert expected in text
+    assert "eggs · attending" in words(comparison.covariates(scored, task="eggs", variable="attending"))
+    with pytest.raises(TableError, match="nothing to draw for eggs laughing"):
+        comparison.covariates(scored, task="eggs", variable="laughing")
+
+
+def test_machine_stands_in_the_matrix_of_raters(predictions, samples):
+    scheme = AnnotationScheme.model_validate(
+        {
+            "folder": "", "sessions": [f"s{i}" for i in range(6)], "raters": ["a", "b"], "tasks": ["eggs", "drums"],
+            "variables": ["attending"],
+            "tiers": {"attending": {"values": ["yes"]}, "task": {"values": ["eggs", "drums"]}},
+        }
+    )  # fmt: skip
+    wide = machine.machine_codes(predictions, samples)
+    agreement = measure_agreement(count_pairs(wide, scheme, labels="binary"), resamples=50)
+    assert "machine" in words(agreement_matrices(agreement, labels="binary"))
 
 
 def test_confusions_write_every_count(predictions):
@@ -148,18 +197,18 @@ def test_confusions_write_every_count(predictions):
 
 
 def test_sessions_of_one_class_are_marked_undefined(predictions):
-    table = curves.score_sessions(
-        predictions.assign(label=predictions["label"].where(predictions["session"] != "s0", 1))
-    )
-    text = words(results.score_by_session(table))
+    label = predictions["label"].where((predictions["session"] != "s4") | (predictions["task"] != "eggs"), 1)
+    text = words(results.score_by_session(curves.score_sessions(predictions.assign(label=label))))
     assert "undefined: one class only" in text
     assert "s5" in text
+    assert "s0" not in text  # a training session
 
 
-def test_roc_and_calibration_say_n(predictions):
-    n = (predictions["task"] == "eggs").sum()
+def test_curves_and_calibration_say_n(predictions):
+    n = ((predictions["task"] == "eggs") & (predictions["role"] == "test")).sum()
     for figure in (
         results.roc(curves.trace_roc(predictions)),
+        results.precision_recall(curves.trace_precision(predictions)),
         results.calibration(curves.bin_calibration(predictions)),
     ):
         assert f"n = {n}" in words(figure)
@@ -167,7 +216,16 @@ def test_roc_and_calibration_say_n(predictions):
 
 def test_timelines_show_raters_tasks_and_the_model(predictions, spans):
     text = words(results.timelines(predictions, spans, session="s1", absent="no"))
-    for expected in ("a", "b", "model", "eggs", "drums", "predicted probability", "minutes in session s1", "clips)"):
+    for expected in (
+        "a",
+        "b",
+        "model",
+        "eggs",
+        "drums",
+        "predicted probability",
+        "minutes in session s1 (train fold)",
+        "clips)",
+    ):
         assert expected in text
     with pytest.raises(TableError, match="'s9' has no spans"):
         results.timelines(predictions, spans, session="s9", absent="no")

@@ -13,10 +13,19 @@ import pytest
 from nbpkg import runs, tables
 from nbpkg.errors import StageError
 from nbpkg.runs import inspect
-from nbpkg.settings.base import EncoderSettings, FoldSettings, HeadSettings, VideoSettings
+from nbpkg.settings.base import FoldSettings, VideoSettings
 from nbpkg.settings.experiment import resolve
+from nbpkg.settings.learning import EncoderSettings, EvaluationSettings, TrainSettings
 
-MODELS = {"parse": HeadSettings, "prepare": VideoSettings, "stratify": FoldSettings, "bake": EncoderSettings}
+# What stage `parse` does with its settings matters to none of these tests, so that any small group will do.
+MODELS = {
+    "parse": EvaluationSettings,
+    "prepare": VideoSettings,
+    "stratify": FoldSettings,
+    "bake": EncoderSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluationSettings,
+}
 SPAN = {
     "session": "s1",
     "rater": "r1",
@@ -72,7 +81,7 @@ def test_a_failed_check_leaves_no_receipt_and_says_which(tmp_path):
 
 def test_missing_earlier_stage_is_named_with_its_notebook(tmp_path):
     finish_parse(tmp_path)
-    with pytest.raises(StageError, match=r"Stage 'prepare' has not finished(.|\n)*02_prepare_videos.ipynb first"):
+    with pytest.raises(StageError, match=r"'prepare' has not finished(.|\n)*02_prepare_videos.ipynb first"):
         runs.open_stage("stratify", make(tmp_path), about="a")
 
 
@@ -80,7 +89,7 @@ def test_changed_artefact_of_an_earlier_stage_is_refused(tmp_path):
     stage = finish_parse(tmp_path)
     finish_prepare(tmp_path)
     (stage.folder / "spans.csv").write_text("tampered\n")
-    with pytest.raises(StageError, match="spans.csv of stage 'parse' is missing or was changed"):
+    with pytest.raises(StageError, match="spans.csv of 'parse' is missing or was changed"):
         runs.open_stage("stratify", make(tmp_path), about="a")
     assert inspect.state_in_words(make(tmp_path), "parse")[1] is False
 
@@ -99,7 +108,7 @@ def test_key_follows_settings_seed_and_inputs_but_not_device_or_workers(tmp_path
         return runs.open_stage("parse", make(tmp_path, **changes), about="a").receipt["key"]
 
     assert key() == key(device="cpu", workers=7)
-    assert len({key(), key(seed=1), key(threads=3), key(parse={"class_weights": False})}) == 4
+    assert len({key(), key(seed=1), key(threads=3), key(parse={"write_eaf": False})}) == 4
 
 
 def test_another_setting_never_overwrites_a_result(tmp_path):
@@ -120,6 +129,108 @@ def test_another_experiments_stage_can_be_read(tmp_path):
     stage = runs.open_stage("stratify", other, about="a")
     assert stage.receipt["inputs"]["parse"]["experiment"] == "y"
     assert len(stage.read("parse", "spans")) == 1
+
+
+def finish(root, name, files, **changes):
+    """Finish a step that wrote these files, whatever is in them."""
+    stage = runs.open_stage(name, make(root, **changes), about="a")
+    for file in files:
+        (stage.folder / file).write_text(f"made by hand for this test: {name} {stage.phase} {file}\n")
+        stage.adopt(stage.folder / file)
+    return stage, stage.close()
+
+
+@pytest.fixture
+def baked(tmp_path):
+    """A project in which everything before training has finished."""
+    for name, files in {
+        "parse": ("spans.csv", "tasks.csv"),
+        "prepare": ("media.csv",),
+        "stratify": ("samples.csv", "folds.csv"),
+        "bake": ("features.csv", "draws.csv", "shards.json", "encoder.json", "encoder.safetensors"),
+    }.items():
+        finish(tmp_path, name, files)
+    return tmp_path
+
+
+SEARCHED = ("settings.csv", "heads.safetensors")
+
+
+class TestPhases:
+    """A stage that runs several times: folders, keys and what each phase reads."""
+
+    def test_each_phase_has_its_own_folder_and_receipt_and_names_the_next(self, baked):
+        first, said = finish(baked, "train", SEARCHED, phase="head_search")
+        place = baked / "outputs/x/y/05_train"
+        assert first.folder.parent == place / "head_search" / "runs"
+        assert (first.phase, first.step) == ("head_search", "train/head_search")
+        assert not (place / "receipt.json").exists()
+        receipt = json.loads((place / "head_search/receipt.json").read_text())
+        assert (receipt["stage"], receipt["phase"]) == ("train", "head_search")
+        assert said.endswith("Next: notebooks/05_train.ipynb with phase = 'finetune_search'")
+        second, _ = finish(baked, "train", ("settings.csv",), phase="finetune_search")
+        assert list(second.receipt["inputs"]["train/head_search"]["artefacts"]) == list(SEARCHED)
+
+    def test_an_empty_phase_opens_the_last(self, baked):
+        finish(baked, "train", SEARCHED, phase="head_search")
+        finish(baked, "train", ("settings.csv",), phase="finetune_search")
+        stage = runs.open_stage("train", make(baked), about="a")
+        assert stage.step == "train/final"
+        assert stage.receipt["key"] == runs.open_stage("train", make(baked, phase="final"), about="a").receipt["key"]
+        searches = {"phases": ["head_search", "finetune_search"]}
+        assert runs.open_stage("train", make(baked, train=searches), about="a").step == "train/finetune_search"
+
+    def test_a_phase_that_is_not_run_is_not_waited_for(self, baked):
+        stage = runs.open_stage("train", make(baked, train={"phases": ["final"]}), about="a")
+        assert list(stage.receipt["inputs"]) == ["parse", "prepare", "stratify", "bake"]
+
+    def test_a_phase_before_is_waited_for_and_named(self, baked):
+        expected = r"'train/head_search' has not finished(.|\n)*05_train.ipynb with phase = 'head_search' first"
+        with pytest.raises(StageError, match=expected):
+            runs.open_stage("train", make(baked, phase="finetune_search"), about="a")
+
+    def test_settings_of_other_phases_do_not_enter_the_key(self, baked):
+        def key(phase, **train):
+            return runs.open_stage("train", make(baked, phase=phase, train=train), about="a").receipt["key"]
+
+        plain = key("head_search")
+        assert plain == key("head_search", final={"retrain": True}, finetune_search={"settings": 3})
+        assert plain == key("head_search", phases=["head_search"])
+        others = [key("head_search", head_search={"settings": 3}), key("head_search", validation_fold=1)]
+        assert len({plain, *others}) == 3
+        finish(baked, "train", SEARCHED, phase="head_search")
+        assert key("finetune_search") != key("finetune_search", finetune_search={"settings": 3})
+
+    def test_a_search_that_found_something_else_gives_the_final_phase_another_key(self, baked):
+        finish(baked, "train", SEARCHED, phase="head_search")
+        finish(baked, "train", ("settings.csv",), phase="finetune_search")
+        before = runs.open_stage("train", make(baked), about="a").receipt["key"]
+        again = runs.open_stage("train", make(baked, phase="head_search", seed=0), about="a")
+        (again.folder / "heads.safetensors").write_text("found something else\n")
+        for file in SEARCHED:
+            again.adopt(again.folder / file)
+        again.close()
+        assert runs.open_stage("train", make(baked), about="a").receipt["key"] != before
+
+    def test_the_state_of_every_phase_is_said(self, baked):
+        finish(baked, "train", SEARCHED, phase="head_search")
+        said = {step: inspect.state_in_words(make(baked), step) for step in ("train/head_search", "train/final")}
+        assert said["train/final"] == ("05_train final: not begun.", True)
+        assert said["train/head_search"][0].startswith("05_train head_search: done ")
+        finish(baked, "train", SEARCHED, phase="head_search", train={"head_search": {"settings": 3}})
+        assert len(inspect.older_runs(make(baked), "train/head_search")) == 1
+
+    def test_a_phase_of_another_experiment_can_be_read(self, baked):
+        finish(baked, "train", SEARCHED, phase="head_search")
+        values = {"experiment": "z", "inputs": dict.fromkeys(("parse", "prepare", "stratify", "bake"), "y")}
+        values["train"] = {"phases": ["final"]}
+        stage, _ = finish(baked, "train", ("networks.json",), **values)
+        assert stage.receipt["inputs"]["bake"]["experiment"] == "y"
+        reading = {**values, "experiment": "w", "inputs": {**values["inputs"], "train": {"experiment": "z"}}}
+        del reading["train"]
+        evaluating = runs.open_stage("evaluate", make(baked, **reading), about="a")
+        assert evaluating.receipt["inputs"]["train/final"]["key"] == stage.receipt["key"]
+        assert evaluating.input("train/final") == stage.folder
 
 
 def test_source_hashes_see_changed_content(tmp_path):

@@ -1,0 +1,388 @@
+"""Searches that several workers share and that go on after a kill, and the tables made of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nbpkg.errors import SettingsError, StageError
+from nbpkg.metrics import search as tables
+from nbpkg.training import importance, journal, search
+from nbpkg.training.spaces import PUBLISHED_HEAD, Choice, Constant, Uniform, draw_settings
+
+KILLS = int(os.environ.get("NBPKG_KILLS", "3"))
+WORKER = """
+import math, sys, time
+from pathlib import Path
+from nbpkg.training import search
+from nbpkg.training.spaces import PUBLISHED_HEAD, draw_settings
+folder, kind, count, pause = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+settings = draw_settings(PUBLISHED_HEAD, count, seed=0, name="x")
+opened = search.open_search(folder, "x", settings, space=PUBLISHED_HEAD, seed=0, sampler=kind)
+print("open", flush=True)
+while (asked := search.next_setting(opened)) is not None:
+    print(asked.index, flush=True)
+    time.sleep(pause)
+    search.tell(opened, asked, -abs(math.log10(asked.params["learning_rate"]) + 2))
+"""
+
+
+def begin(folder: Path, count: int = 12, *, kind: str = "random", pruner: str = "none") -> search.Search:
+    settings = draw_settings(PUBLISHED_HEAD, count, seed=0, name="x")
+    return search.open_search(folder, "x", settings, space=PUBLISHED_HEAD, seed=0, sampler=kind, pruner=pruner)
+
+
+def value_of(asked: search.Asked) -> float:
+    return -abs(math.log10(asked.params["learning_rate"]) + 2)
+
+
+def finish(opened: search.Search) -> pd.DataFrame:
+    while (asked := search.next_setting(opened)) is not None:
+        search.tell(opened, asked, value_of(asked))
+    return search.list_trials(opened)
+
+
+def start(folder: Path, *, kind: str = "random", count: int = 12, pause: float = 0.02) -> subprocess.Popen:
+    command = [sys.executable, "-c", WORKER, str(folder), kind, str(count), str(pause)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_one_worker_tries_every_setting_once_and_the_table_is_sorted(tmp_path):
+    opened = begin(tmp_path)
+    table = finish(opened)
+    drawn = draw_settings(PUBLISHED_HEAD, 12, seed=0, name="x")
+    assert table["setting"].tolist() == list(range(12))
+    assert table[list(PUBLISHED_HEAD)].to_dict("records") == drawn
+    assert set(table["state"]) == {"complete"}
+    assert list(table.columns) == ["setting", *PUBLISHED_HEAD, "value", "state"]
+    assert search.next_setting(opened) is None
+
+
+def test_a_batch_gives_the_table_of_one_after_the_other(tmp_path):
+    expected = finish(begin(tmp_path / "one"))
+    opened = begin(tmp_path / "batch")
+    first = search.ask_all(opened, limit=5)
+    rest = search.ask_all(opened)
+    assert [one.index for one in first + rest] == list(range(12))
+    assert search.ask_all(opened) == []
+    # Told in another order than asked: the table does not show it.
+    for asked in (rest, first):
+        search.tell_all(opened, asked[::-1], [value_of(one) for one in asked[::-1]])
+    pd.testing.assert_frame_equal(search.list_trials(opened), expected)
+    with pytest.raises(ValueError, match="shorter"):
+        search.tell_all(opened, rest, [0.0])
+
+
+def test_two_processes_share_a_journal_and_cover_all_settings_once(tmp_path):
+    workers = [start(tmp_path, count=16, pause=0.1) for _ in range(2)]
+    told = [worker.communicate(timeout=120)[0].split()[1:] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert sorted(map(int, itertools.chain(*told))) == list(range(16))
+    assert all(told), "one worker did everything: nothing was shared"
+    assert len(begin(tmp_path, 16).study.trials) == 16, "settings were enqueued twice"
+    pd.testing.assert_frame_equal(search.list_trials(begin(tmp_path, 16)), finish(begin(tmp_path / "alone", 16)))
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe"])
+def test_killed_and_run_again_gives_the_same_table(kind, tmp_path):
+    expected = finish(begin(tmp_path / "undisturbed", 14, kind=kind))
+    chance = random.Random(KILLS)
+    folder, caught = tmp_path / "killed", 0
+    for _ in range(KILLS):
+        worker = start(folder, kind=kind, count=14, pause=0.05)
+        worker.stdout.readline()  # it is open: the moments that matter come now
+        time.sleep(chance.uniform(0.0, 0.25))
+        caught += worker.poll() is None
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        worker.stdout.close()
+    assert start(folder, kind=kind, count=14, pause=0).wait(120) == 0
+    pd.testing.assert_frame_equal(search.list_trials(begin(folder, 14, kind=kind)), expected)
+    assert caught, "no run was still going when it was killed: choose earlier moments"
+
+
+def test_the_setting_of_a_killed_worker_is_given_to_a_living_one(tmp_path):
+    opened = begin(tmp_path, 4)
+    worker = start(tmp_path, count=4, pause=60)
+    assert worker.stdout.readline() == "open\n"
+    taken = int(worker.stdout.readline())
+    mine = [search.next_setting(opened).index for _ in range(3)]
+    assert sorted([*mine, taken]) == [0, 1, 2, 3]
+    assert search.next_setting(opened) is None, "a living worker lost its setting"
+    assert search.list_workers(opened)["pid"].tolist().count(worker.pid) == 1
+    worker.kill()
+    worker.wait()
+    worker.stdout.close()
+    assert search.next_setting(opened).index == taken
+
+
+def test_settings_of_another_host_are_given_out_again_only_when_told(tmp_path, monkeypatch):
+    opened = begin(tmp_path, 3)
+    monkeypatch.setattr(journal.socket, "gethostname", lambda: "node7")
+    lost = search.next_setting(opened)
+    monkeypatch.undo()
+    assert [one.index for one in search.ask_all(opened)] == [1, 2]
+    assert search.list_workers(opened).loc[0].tolist() == [0, "node7", os.getpid()]
+    assert search.release_settings(opened, host="node8") == 0
+    assert search.release_settings(opened, host="node7") == 1
+    assert search.next_setting(opened).index == 0
+    with pytest.raises(StageError, match="given to another worker"):
+        search.tell(opened, lost, 0.5)
+
+
+def test_a_process_that_opens_again_takes_what_it_left_unfinished(tmp_path):
+    left = search.next_setting(begin(tmp_path))
+    again = begin(tmp_path)
+    assert sorted(one.index for one in search.ask_all(again)) == list(range(12))
+    with pytest.raises(StageError, match="given to another worker"):
+        search.tell(again, left, 0.5)
+
+
+def test_a_reused_process_number_is_not_taken_for_the_owner():
+    me = journal.sign()
+    assert not journal.is_dead(me)
+    assert journal.is_dead({**me, "born": "1"})
+    assert not journal.is_dead({**me, "host": "elsewhere", "pid": 2**22 + 1})
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    assert journal.is_dead({**me, "pid": process.pid}), "a process that only waits to be collected counts as alive"
+    process.wait()
+
+
+def test_a_half_written_line_is_repaired(tmp_path):
+    opened = begin(tmp_path)
+    search.tell(opened, search.next_setting(opened), 0.5)
+    with (tmp_path / search.FILE).open("ab") as stream:
+        stream.write(b'{"op_code":6,"worker_id":"x')
+    table = finish(begin(tmp_path))
+    assert table["value"].notna().all()
+    lines = (tmp_path / search.FILE).read_text().splitlines()
+    assert all(json.loads(line) for line in lines)
+
+
+def test_a_damaged_journal_is_an_error_that_names_the_file(tmp_path):
+    begin(tmp_path)
+    path = tmp_path / search.FILE
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], "{broken", *lines[2:]]) + "\n")
+    with pytest.raises(StageError, match=r"search\.journal"):
+        begin(tmp_path)
+
+
+def test_a_journal_that_cannot_grow_is_said_and_stays_whole(tmp_path):
+    opened = begin(tmp_path)
+    asked = search.next_setting(opened)
+    size = (tmp_path / search.FILE).stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))  # the system refuses what lies beyond
+    try:
+        with pytest.raises(StageError, match=r"cannot be written[\s\S]*search\.journal"):
+            search.tell(opened, asked, 0.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    search.tell(opened, asked, 0.5)
+    assert finish(begin(tmp_path))["value"].notna().all()
+
+
+def test_another_search_under_the_same_name_is_refused(tmp_path):
+    begin(tmp_path, 12)
+    with pytest.raises(StageError, match="begun with other settings"):
+        begin(tmp_path, 13)
+    other = draw_settings(PUBLISHED_HEAD, 3, seed=0, name="y")
+    assert len(search.list_trials(search.open_search(tmp_path, "y", other, space=PUBLISHED_HEAD, seed=0))) == 3
+    with pytest.raises(SettingsError, match="outside the space"):
+        search.open_search(tmp_path, "z", [{**other[0], "learning_rate": 2.0}], space=PUBLISHED_HEAD, seed=0)
+    with pytest.raises(SettingsError, match="Exactly"):
+        search.open_search(tmp_path, "z", [{"learning_rate": 0.1}], space=PUBLISHED_HEAD, seed=0)
+    with pytest.raises(SettingsError, match="no known sampler"):
+        search.open_search(tmp_path, "z", other, space=PUBLISHED_HEAD, seed=0, sampler="grid")
+
+
+def test_a_score_that_is_not_finite_has_failed_and_never_wins(tmp_path):
+    opened = begin(tmp_path, 3)
+    for asked, value in zip(search.ask_all(opened), [math.nan, 0.25, math.inf], strict=True):
+        search.tell(opened, asked, value)
+    table = search.list_trials(opened)
+    assert table["state"].tolist() == ["failed", "complete", "failed"]
+    assert tables.choose(table, column="value")["setting"] == 1
+    assert search.next_setting(begin(tmp_path, 3)) is None, "a failed setting was tried again"
+
+
+def test_tpe_begins_as_drawn_then_suggests_and_repeats_itself(tmp_path):
+    first = finish(begin(tmp_path / "a", 30, kind="tpe"))
+    drawn = draw_settings(PUBLISHED_HEAD, 30, seed=0, name="x")
+    rows = first[list(PUBLISHED_HEAD)].to_dict("records")
+    assert rows[: search.STARTUP] == drawn[: search.STARTUP]
+    assert all(a != b for a, b in zip(rows[search.STARTUP :], drawn[search.STARTUP :], strict=True))
+    assert first.loc[20:, "value"].mean() > first.loc[:9, "value"].mean() + 0.2, "it learnt nothing"
+    assert first["learning_rate"].between(1e-5, 1).all()
+    assert (first["lr_decay"] == 0).any()
+    pd.testing.assert_frame_equal(finish(begin(tmp_path / "b", 30, kind="tpe")), first)
+
+
+def test_tpe_knows_constants_choices_and_ranges(tmp_path):
+    space = {"optimiser": Choice(("adam", "lbfgs")), "momentum": Uniform(0.1, 0.9), "epochs": Constant(20)}
+    settings = draw_settings(space, 14, seed=0, name="x")
+    opened = search.open_search(tmp_path, "x", settings, space=space, seed=0, sampler="tpe")
+    while (asked := search.next_setting(opened)) is not None:
+        search.tell(opened, asked, asked.params["momentum"])
+    table = search.list_trials(opened)
+    assert set(table["epochs"]) == {20}
+    assert table["momentum"].between(0.1, 0.9).all()
+    assert set(table["optimiser"]) <= {"adam", "lbfgs"}
+
+
+def test_the_median_pruner_stops_what_falls_behind(tmp_path):
+    for pruner, stopped in (("median", True), ("none", False)):
+        opened = begin(tmp_path / pruner, 8, pruner=pruner)
+        for asked in search.ask_all(opened, limit=6):
+            for step in range(3):
+                search.report(asked, 0.8, step=step)
+            search.tell(opened, asked, 0.8)
+        worse, better = search.ask_all(opened)
+        for asked, value in ((worse, 0.1), (better, 0.9)):
+            search.report(asked, value, step=0)
+        assert search.should_prune(worse) is stopped
+        assert search.should_prune(better) is False
+    search.tell(opened, worse, 0.99, pruned=True)
+    row = search.list_trials(opened).loc[6]
+    assert row["state"] == "pruned"
+    assert math.isnan(row["value"]), "a score of some folds only could win"
+
+
+def test_optuna_keeps_quiet(tmp_path, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        finish(begin(tmp_path, 12, kind="tpe"))
+    assert capfd.readouterr() == ("", "")
+
+
+def trainings(count: int = 40, *, bad: tuple[int, ...] = ()) -> pd.DataFrame:
+    rows, random = [], np.random.default_rng(0)
+    for task in ("eggs", "drums"):
+        for index, setting in enumerate(draw_settings(PUBLISHED_HEAD, count, seed=0, name=task)):
+            base = 0.8 - 0.1 * abs(math.log10(setting["learning_rate"]) + 2)
+            for fold, repetition in itertools.product(range(3), range(2)):
+                failed = index in bad and fold == 1
+                f1 = math.nan if failed else base + 0.01 * random.standard_normal()
+                row = {"task": task, "variable": "attending", "setting": index, "fold": fold, "repetition": repetition}
+                rows.append({**row, **setting, "optimiser": "adam", "validation_f1": f1, "failed": failed})
+    return pd.DataFrame(rows)
+
+
+def test_settings_are_averaged_and_the_best_of_each_pair_is_chosen():
+    trials = trainings(bad=(4,))
+    table = tables.summarise_trials(trials.sample(frac=1, random_state=0))
+    assert list(table.columns) == tables.SETTINGS_COLUMNS
+    assert table["setting"].tolist() == list(range(40)) * 2
+    own = trials[(trials["task"] == "eggs") & (trials["setting"] == 3)]["validation_f1"]
+    row = table[(table["task"] == "eggs") & (table["setting"] == 3)].iloc[0]
+    assert row["average_validation_f1"] == pytest.approx(own.mean(), abs=1e-15)
+    assert (row["low"], row["high"], row["n"], row["failed"]) == (own.min(), own.max(), 6, 0)
+    broken = table[table["setting"] == 4]
+    assert broken["average_validation_f1"].isna().all()
+    assert (broken["n"] == 4).all()
+    assert (broken["failed"] == 2).all()
+    for _, pair in table.groupby("task"):
+        assert pair["chosen"].sum() == 1
+        assert pair.loc[pair["chosen"], "average_validation_f1"].item() == pair["average_validation_f1"].max()
+    pd.testing.assert_frame_equal(tables.summarise_trials(trials), table)
+
+
+def test_of_equal_averages_the_lowest_setting_is_chosen_and_none_is_an_error():
+    table = pd.DataFrame({"setting": [3, 1, 2], "average_validation_f1": [0.7, 0.7, 0.6]}, index=[5, 6, 7])
+    assert tables.choose(table)["setting"] == 1
+    with pytest.raises(StageError, match="None of 3 settings"):
+        tables.choose(table.assign(average_validation_f1=math.nan))
+    nothing = tables.summarise_trials(trainings(2).assign(failed=True))
+    assert not nothing["chosen"].any()
+    assert nothing["low"].isna().all()
+
+
+def test_top_settings_are_distinct_and_ranked():
+    table = tables.summarise_trials(trainings())
+    best = tables.top_settings(pd.concat([table, table.assign(setting=table["setting"] + 100)]), 10)
+    assert best["rank"].tolist() == [*range(1, 11)] * 2
+    assert (best["setting"] < 100).all(), "the same parameters are listed twice"
+    for task, own in best.groupby("task"):
+        scores = table.loc[table["task"] == task, "average_validation_f1"]
+        assert own["average_validation_f1"].tolist() == sorted(scores, reverse=True)[:10]
+
+
+def test_expected_best_is_the_mean_over_all_subsets():
+    values = [0.3, 0.9, 0.1, 0.5, 0.5, 0.7]
+    table = tables.expected_best(values)
+    for row in table.itertuples():
+        best = [max(part) for part in itertools.combinations(values, row.budget)]
+        assert row.expected == pytest.approx(np.mean(best), abs=1e-12)
+        assert row.deviation == pytest.approx(np.std(best), abs=1e-9)
+        assert np.mean(np.array(best) < row.low) <= 0.05
+        assert np.mean(np.array(best) > row.high) <= 0.05
+    assert table["expected"].iloc[-1] == 0.9
+    assert tables.expected_best([0.4, math.nan], [1])["expected"].item() == 0.2
+    with pytest.raises(StageError, match="7 of 6"):
+        tables.expected_best(values, [7])
+    assert tables.expected_best(np.linspace(0, 1, 250))["expected"].is_monotonic_increasing
+
+
+def test_budgets_are_worked_out_for_each_pair():
+    table = tables.score_budgets(tables.summarise_trials(trainings(5)))
+    assert table[["task", "budget"]].to_numpy().tolist() == [[t, b] for t in ("drums", "eggs") for b in range(1, 6)]
+
+
+def test_smoothing_of_a_history_is_that_of_the_training():
+    from nbpkg.training.history import smooth
+
+    random = np.random.default_rng(0)
+    rows = [
+        {"task": "eggs", "fold": fold, "epoch": epoch, "value": random.random()}
+        for fold in (0, 1)
+        for epoch in range(12)
+    ]
+    history = pd.DataFrame(rows)
+    table = tables.smooth_history(history.sample(frac=1, random_state=1), window=5)
+    for fold in (0, 1):
+        own = history.loc[history["fold"] == fold, "value"].to_numpy()
+        assert table.loc[table["fold"] == fold, "smoothed"].to_numpy() == pytest.approx(smooth(own, 5), abs=1e-12)
+
+
+@pytest.mark.parametrize("method", importance.METHODS)
+def test_importance_finds_the_parameter_that_matters(method):
+    settings = tables.summarise_trials(trainings(60, bad=(7,)))
+    table = importance.rank_importance(settings, space=PUBLISHED_HEAD, seed=0, method=method)
+    assert list(table.columns) == importance.COLUMNS
+    for _, own in table.groupby("task"):
+        assert own["parameter"].iloc[0] == "learning_rate"
+        assert own["importance"].iloc[0] > 0.6
+        assert own["importance"].sum() == pytest.approx(1)
+        assert set(own["n"]) == {59}
+    again = importance.rank_importance(settings, space=PUBLISHED_HEAD, seed=0, method=method)
+    pd.testing.assert_frame_equal(table, again)
+
+
+def test_importance_is_undefined_with_a_reason():
+    few = tables.summarise_trials(trainings(5))
+    table = importance.rank_importance(few, space=PUBLISHED_HEAD, seed=0)
+    assert table["importance"].isna().all()
+    assert set(table["reason"]) == {"fewer than 10 different settings"}
+    assert set(table["parameter"]) == set(PUBLISHED_HEAD)
+    same = tables.summarise_trials(trainings(12)).assign(average_validation_f1=0.5)
+    table = importance.rank_importance(same, space=PUBLISHED_HEAD, seed=0)
+    assert set(table["reason"]) == {"all settings score the same"}
+    with pytest.raises(SettingsError, match="no known measure"):
+        importance.rank_importance(few, space=PUBLISHED_HEAD, seed=0, method="shap")
