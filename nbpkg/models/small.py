@@ -5,9 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+FLAT = 1e-3  # keeps a clip of one colour finite
+
 
 class SmallVideoNet(nn.Module):
     """Four space-time convolutions; what is there at its strongest place, on average and in its change over time.
+
+    Every clip is brought to mean 0 and spread 1 in each colour first: how light a room is says nothing about a child,
+    and with a dozen sessions to learn from, a new room's light alone would move all answers to one side.
 
     Parameters
     ----------
@@ -38,7 +43,8 @@ class SmallVideoNet(nn.Module):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Encode normalised clips ``[B, 3, T, H, W]`` as ``[B, features]``."""
-        strongest = self.layers(clips).amax(dim=(3, 4))
+        spread, mean = torch.std_mean(clips, dim=(2, 3, 4), correction=0, keepdim=True)
+        strongest = self.layers((clips - mean) / (spread + FLAT)).amax(dim=(3, 4))
         return torch.cat([strongest.mean(dim=2), strongest.std(dim=2, correction=0)], dim=1)
 
 

@@ -102,7 +102,8 @@ def test_the_final_network_is_that_of_the_best_epoch_and_knows_its_sessions(worl
     clips = world.material.clips(PAIR, 3, chunks=1, seed=0).validation
     scores = torch.stack([net(clips[i][0][None])[0] for i in range(len(clips))])
     labels = torch.tensor(clips.labels)
-    loss = torch.nn.functional.cross_entropy(scores, labels).item()
+    balance = world.material.balance(PAIR, 3) if trials.loc["network", "class_weights"] else (1.0, 1.0)
+    loss = torch.nn.functional.cross_entropy(scores, labels, weight=torch.tensor(balance)).item()
     assert loss == pytest.approx(trials.loc["network", "validation_loss"], rel=1e-3)
 
 
@@ -118,8 +119,8 @@ def test_the_network_learns_what_is_there_and_nothing_from_shuffled_labels(world
     shuffled = tiny_world.make_tables(shuffled=True)
     metrics = evaluate(tmp_path / "phases" / "final", shuffled, all_stores(world), found["networks"])
     nothing = metrics.loc["all", "balanced_accuracy"]
-    assert nothing["value"] < 0.85
-    assert not nothing["low"] > 0.5
+    # Two test sessions: their interval may lie above one half by luck, the score may not come near what is learnt.
+    assert nothing["value"] < min(0.75, learnt["value"] - 0.1)
 
 
 def test_the_test_fold_touches_nothing_before_evaluation(world, tmp_path):
