@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +202,7 @@ def build_encoder(
     weights
         ``none`` (random, seeded), a name of torchvision's weights such as ``KINETICS400_V1``, or a file with a state
         dict (``.safetensors``, ``.pt``, ``.pth``): torchvision's, the encoder's own, or that of a whole network, of
-        which the encoder is taken.
+        which the encoder is taken; or a network that the published program pickled (``net.pt``).
     seed
         Seed of the random weights.
     size, frames
@@ -231,11 +232,23 @@ def build_encoder(
         member = torchvision.models.get_model_weights(name)[str(weights)]
         state, where = fetch_weights(member, folder=cache), member.url
     elif Path(weights).suffix in (".safetensors", ".pt", ".pth"):
-        state, where = files.read_state(Path(weights)), str(weights)
+        state, where = _read_file(Path(weights)), str(weights)
     else:
         raise _no_such_weights(name, str(weights))
     files.load_strictly(encoder.base_model, _keep_encoder(state, facts.head), what=name, where=where)
     return encoder.eval()
+
+
+def _read_file(path: Path) -> files.State:
+    """Read a state dict, or a network that the published program pickled whole."""
+    from nbpkg.models.pickled import import_pickled  # which builds networks, and so needs this module
+
+    try:
+        return files.read_state(path)
+    except WeightsError:
+        if not zipfile.is_zipfile(path):
+            raise
+        return import_pickled(path)  # says what is wrong with it if it is no such network either
 
 
 def fetch_weights(member: WeightsEnum, *, folder: Path | None = None) -> files.State:

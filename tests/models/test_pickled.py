@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from nbpkg.errors import SettingsError, WeightsError
+from nbpkg.models.encoders import build_encoder
 from nbpkg.models.network import build_classifier, build_network, load_head
 from nbpkg.models.pickled import import_pickled, import_published
 from nbpkg.models.weights import load_strictly
@@ -112,6 +113,16 @@ def test_networks_come_in_from_every_kind_of_file(folder, name):
     assert all(torch.equal(found[key], expected[key]) for key in expected)
     net = build_network("mc3_18", "none", seed=0, size=16, frames=4)
     load_strictly(net, found, what="mc3_18", where=name)
+
+
+def test_an_encoder_takes_its_weights_from_a_pickled_network(folder):
+    """What bake.weights names in a parameter file."""
+    expected = load_file(folder / "net.safetensors")
+    encoder = build_encoder("mc3_18", folder / "net.pt", seed=0, size=16, frames=4)
+    for key, item in encoder.base_model.state_dict().items():
+        assert torch.equal(item, expected[f"encoder.base_model.{key}"]), key
+    with pytest.raises(WeightsError, match="Stranger"):
+        build_encoder("mc3_18", folder / "stranger.pt", seed=0, size=16, frames=4)
 
 
 def test_a_pickled_network_gives_its_entries_in_its_own_order(folder):
