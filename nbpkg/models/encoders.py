@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,14 +240,9 @@ def build_encoder(
 
 def _read_file(path: Path) -> files.State:
     """Read a state dict, or a network that the published program pickled whole."""
-    from nbpkg.models.pickled import import_pickled  # which builds networks, and so needs this module
+    from nbpkg.models.pickled import holds_network, import_pickled  # which build networks, and so need this module
 
-    try:
-        return files.read_state(path)
-    except WeightsError:
-        if not zipfile.is_zipfile(path):
-            raise
-        return import_pickled(path)  # says what is wrong with it if it is no such network either
+    return import_pickled(path) if holds_network(path) else files.read_state(path)
 
 
 def fetch_weights(member: WeightsEnum, *, folder: Path | None = None) -> files.State:

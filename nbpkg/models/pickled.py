@@ -117,6 +117,18 @@ def import_published(path: Path, *, encoder: str = "mc3_18") -> files.State:
     return {key: state[key] for key in expected}
 
 
+def holds_network(path: Path) -> bool:
+    """Tell whether a file holds a pickled object of the published program; nothing of it is run."""
+    if not (path.is_file() and zipfile.is_zipfile(path)):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            programs = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            return any(b"local.network_models" in archive.open(name).read(2**16) for name in programs)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):  # the reader of plain weights says why
+        return False
+
+
 def import_pickled(path: Path) -> files.State:
     """Read the state dict of a network that was saved as a pickled object, without running it.
 
