@@ -127,16 +127,21 @@ def make_bake(seed: int = 0) -> Bake:
     return Bake(clips, clips, augment, batch_size=8, precision="float32", device=CPU, workers=0, seed=seed)
 
 
-def plan_bake(known: SimpleNamespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+def plan_bake(known: SimpleNamespace, repeats: int = 2) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables draws and features, of the training sessions."""
     parts = {name: training_part(getattr(known, name), known.folds) for name in ("tasks", "spans", "samples")}
     drawn = partial(draw, parts["tasks"], parts["spans"], chunks=4, seed=0)
-    draws, _ = repeat_draws(drawn, 2)
+    draws, _ = repeat_draws(drawn, repeats)
     return draws, plan_features(draws, parts["samples"])
 
 
 def make_material(
-    folder: Path, *, poisoned: bool = False, shuffled: bool = False, stores: dict[str, FrameStore] | None = None
+    folder: Path,
+    *,
+    poisoned: bool = False,
+    shuffled: bool = False,
+    stores: dict[str, FrameStore] | None = None,
+    repeats: int = 2,
 ) -> Material:
     """Bake and hand over what training may see; poisoned: whatever belongs to the test fold is noise."""
     torch.set_num_threads(1)
@@ -146,7 +151,7 @@ def make_material(
         known.samples.loc[known.samples["session"].isin(test), "label"] ^= 1
         known.spans.loc[known.spans["session"].isin(test), "value"] = "no"
     stores = stores or write_stores(folder / "stores", poisoned=poisoned)
-    draws, plan = plan_bake(known)
+    draws, plan = plan_bake(known, repeats)
     encoder, how = build_encoder("small", "none", seed=0, size=16, frames=6), make_bake()
     bake_features(encoder, plan, stores=stores, folder=folder / "bake", how=how)
     write_json(folder / "bake" / "shards.json", hash_shards(folder / "bake", plan))
@@ -203,7 +208,8 @@ if __name__ == "__main__":  # one run of one phase, for a test that kills it
     seeding.seed_everything(0, threads=1)
     shared = {session: FrameStore(work.parent / "stores" / session) for session in SESSIONS}
     target = work / ("bake" if phase == "bake" else "phases")
-    ready = make_material(work if phase == "bake" else work.parent / "ready", stores=shared)
+    baking = phase == "bake"  # with clips enough for most kills to fall among them
+    ready = make_material(work if baking else work.parent / "ready", stores=shared, repeats=60 if baking else 2)
     if phase != "bake":
         import pickle
 
