@@ -58,5 +58,6 @@ def seed_everything(seed: int, *, threads: int = 0) -> None:
     if torch is not None:
         torch.manual_seed(child(seed, "torch"))
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # an aid for finding bugs that costs bandwidth
         if threads:
             torch.set_num_threads(threads)

@@ -366,12 +366,15 @@ def _quiet() -> Iterator[None]:
 def _flags_restored() -> Iterator[None]:
     """Put torch's process-wide flags back, which the trainer sets."""
     strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
+    memory: Any = torch.utils.deterministic
+    benchmark, fill = torch.backends.cudnn.benchmark, memory.fill_uninitialized_memory
+    memory.fill_uninitialized_memory = False  # an aid for finding bugs that costs bandwidth
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(strict, warn_only=warn)
         torch.backends.cudnn.benchmark = benchmark
+        memory.fill_uninitialized_memory = fill
 
 
 @contextmanager
