@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from bench.common import clock, show
-from nbpkg.training.batched import HeadRuns, HeadSettings, Rows, initial_heads, train_heads
+from nbpkg.training.heads import HeadRuns, HeadSettings, Rows, initial_heads, train_heads
 from nbpkg.training.history import score, smooth
 
 SETTINGS, FOLDS, REPETITIONS, EPOCHS, WINDOW, WARM_UP = 250, 4, 4, 20, 5, 5

@@ -74,6 +74,14 @@ class StageError(NbpkgError):
     """A stage that cannot start, or whose checks did not hold."""
 
 
+class ExplainError(NbpkgError):
+    """A network, layer or map from which no explanation follows."""
+
+
+class PaintingError(NbpkgError):
+    """Strokes or snippets that cannot be used."""
+
+
 class DivergedError(StageError):
     """A training whose loss or weights stopped being finite numbers."""
 

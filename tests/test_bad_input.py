@@ -308,7 +308,7 @@ def test_a_missing_shard_and_a_pair_that_does_not_exist_are_named_before_trainin
 @pytest.mark.demo
 def test_a_network_of_another_architecture_is_named_before_evaluation(after_demo):
     project = after_demo()
-    path = run_of(project, "05_train/final") / "networks" / "people_attending.safetensors"
+    path = run_of(project, "05_train/final") / "networks" / "people" / "attending.safetensors"
     card, _ = read_checkpoint(path)
     path.unlink()
     path.with_suffix(".json").unlink()

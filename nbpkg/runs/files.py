@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,16 @@ def new_file(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise cannot_write(path, error) from None
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise
+
+
+def _discard(temporary: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):  # a file may lie where the folder should be
+        temporary.unlink()
 
 
 def cannot_write(path: Path, error: OSError) -> StageError:
@@ -49,6 +54,13 @@ def cannot_write(path: Path, error: OSError) -> StageError:
             "The output folder cannot be written.",
             where=str(path.parent),
             remedy="Give yourself write permission there, or set 'outputs' to another folder.",
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return StageError(
+            "A file lies where a folder is needed.",
+            where=str(path.parent),
+            expected="A folder, or nothing.",
+            remedy="Move that file away and run the stage again.",
         )
     return StageError(f"The file cannot be written: {error}.", where=str(path), remedy="Check the disk and the path.")
 

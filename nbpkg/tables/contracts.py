@@ -2,66 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from nbpkg.tables.attention import ATTENTION
+from nbpkg.tables.columns import (
+    END,
+    FLAG,
+    FOLD,
+    INTEGER,
+    LABEL,
+    NUMBER,
+    RATER,
+    SAMPLE,
+    SESSION,
+    SPAN,
+    START,
+    TASK,
+    TEXT,
+    VARIABLE,
+    Column,
+    Contract,
+)
 
-TEXT, INTEGER, NUMBER, FLAG = "text", "integer", "number", "flag"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table.
-
-    Parameters
-    ----------
-    name, meaning
-        The column's name and what it holds, with unit.
-    kind
-        ``text``, ``integer``, ``number`` (may be NaN: undefined) or ``flag`` (true or false).
-    allowed
-        The only values there may be; empty for no limit.
-    least
-        The smallest value there may be.
-    """
-
-    name: str
-    kind: str
-    meaning: str
-    allowed: tuple[str, ...] = ()
-    least: float | None = None
-
-
-@dataclass(frozen=True)
-class Contract:
-    """One table: its columns, its key (unique in the table) and what it is for.
-
-    Parameters
-    ----------
-    name, purpose
-        File name without ending, and one sentence.
-    columns
-        All columns, in order. With `open_ended` further ones may follow.
-    key
-        Columns whose values together occur once; empty when rows may repeat.
-    before
-        Pairs of columns of which the first must be smaller in every row.
-    """
-
-    name: str
-    purpose: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...] = ()
-    before: tuple[tuple[str, str], ...] = ()
-    open_ended: bool = False
-
-
-_SESSION = Column("session", TEXT, "recording session")
-_RATER = Column("rater", TEXT, "person who annotated")
-_TASK = Column("task", TEXT, "part of the session, e.g. a game")
-_VARIABLE = Column("variable", TEXT, "what was rated")
-_START = Column("start_ms", INTEGER, "start, milliseconds from the start of the video, inclusive", least=0)
-_END = Column("end_ms", INTEGER, "end, milliseconds, exclusive")
-_SAMPLE = Column("sample_id", TEXT, "name of the sample")
-_LABEL = Column("label", INTEGER, "class index of the label", least=0)
 _SETTING = (
     Column("setting", INTEGER, "number of the setting, from 0", least=0),
     Column("learning_rate", NUMBER, "learning rate of the first epoch"),
@@ -70,8 +30,6 @@ _SETTING = (
     Column("class_weights", FLAG, "whether classes are weighed inversely to their frequency"),
     Column("optimiser", TEXT, "how the loss is lowered", allowed=("adam", "lbfgs")),
 )
-_FOLD = Column("fold", INTEGER, "number of the fold, from 0", least=0)
-_SPAN = (("start_ms", "end_ms"),)
 _ROLES = ("train", "validation", "test")
 
 
@@ -88,30 +46,30 @@ CONTRACTS: dict[str, Contract] = {
             "annotations",
             "What the annotation files say, after spelling fixes, row for row.",
             (
-                _SESSION,
-                _RATER,
+                SESSION,
+                RATER,
                 Column("tier", TEXT, "tier of the annotation file"),
                 Column("value", TEXT, "the rater's label"),
-                _START,
-                _END,
+                START,
+                END,
                 Column("file", TEXT, "annotation file"),
                 Column("row", INTEGER, "number of the annotation in its tier, from 1", least=1),
             ),
-            before=_SPAN,
+            before=SPAN,
         ),
         Contract(
             "tasks",
             "When each task takes place according to each rater.",
-            (_SESSION, _RATER, _TASK, _START, _END),
+            (SESSION, RATER, TASK, START, END),
             key=("session", "rater", "task"),
-            before=_SPAN,
+            before=SPAN,
         ),
         Contract(
             "spans",
             "Each task cut into labelled spans without gap or overlap, for each rater and variable.",
-            (_SESSION, _RATER, _TASK, _VARIABLE, Column("value", TEXT, "label over the whole span"), _START, _END),
+            (SESSION, RATER, TASK, VARIABLE, Column("value", TEXT, "label over the whole span"), START, END),
             key=("session", "rater", "task", "variable", "start_ms"),
-            before=_SPAN,
+            before=SPAN,
         ),
         Contract(
             "problems",
@@ -160,7 +118,7 @@ CONTRACTS: dict[str, Contract] = {
             "media",
             "Every prepared video and what became of its source.",
             (
-                _SESSION,
+                SESSION,
                 Column("store", TEXT, "folder of the frame store, relative to the run folder"),
                 Column("video", TEXT, "prepared MP4 for people to watch, relative to the run folder"),
                 Column("source", TEXT, "source file, relative to the data folder"),
@@ -188,27 +146,27 @@ CONTRACTS: dict[str, Contract] = {
             "samples",
             "What a network learns from: one row per clip, rater, task and variable.",
             (
-                _SAMPLE,
-                _SESSION,
+                SAMPLE,
+                SESSION,
                 Column("group", TEXT, "participant; never in two folds"),
-                _RATER,
-                _TASK,
-                _VARIABLE,
+                RATER,
+                TASK,
+                VARIABLE,
                 Column("clip_id", TEXT, "name of the clip, shared by its samples"),
-                _START,
-                _END,
-                _LABEL,
+                START,
+                END,
+                LABEL,
             ),
             key=("sample_id",),
-            before=_SPAN,
+            before=SPAN,
         ),
         Contract(
             "folds",
             "Which fold each session belongs to.",
             (
-                _SESSION,
+                SESSION,
                 Column("group", TEXT, "participant; never in two folds"),
-                _FOLD,
+                FOLD,
                 Column("role", TEXT, "what the fold is for", allowed=("train", "test")),
             ),
             key=("session",),
@@ -218,7 +176,7 @@ CONTRACTS: dict[str, Contract] = {
             "Share of positive time per fold and stratum, against the whole and against chance.",
             (
                 Column("stratum", TEXT, "what is balanced"),
-                _FOLD,
+                FOLD,
                 Column("value", NUMBER, "share in this fold"),
                 Column("whole", NUMBER, "share in all folds together"),
                 Column("chance_low", NUMBER, "2.5 % quantile over random assignments"),
@@ -233,8 +191,8 @@ CONTRACTS: dict[str, Contract] = {
             (
                 Column("source", TEXT, "what is counted", allowed=("durations", "clips")),
                 Column("fold", TEXT, "number of the fold, or 'all'"),
-                _TASK,
-                _VARIABLE,
+                TASK,
+                VARIABLE,
                 Column("positive_probability", NUMBER, "share of positives"),
                 Column("accuracy", NUMBER, "accuracy of always answering the more frequent class"),
                 Column("f1", NUMBER, "F1 of always answering positive"),
@@ -248,18 +206,18 @@ CONTRACTS: dict[str, Contract] = {
             "Clips drawn at random from training sessions, with the label of the rater drawn.",
             (
                 Column("draw_id", TEXT, "name of the clip drawn"),
-                _SESSION,
-                _TASK,
-                _VARIABLE,
-                _RATER,
+                SESSION,
+                TASK,
+                VARIABLE,
+                RATER,
                 Column("repeat", INTEGER, "how many times the chunks were drawn before, from 1", least=0),
                 Column("chunk", INTEGER, "part of the task from which the start was drawn", least=0),
-                _START,
-                _END,
-                _LABEL,
+                START,
+                END,
+                LABEL,
             ),
             key=("draw_id", "variable"),
-            before=_SPAN,
+            before=SPAN,
         ),
         Contract(
             "features",
@@ -267,23 +225,23 @@ CONTRACTS: dict[str, Contract] = {
             (
                 Column("clip_id", TEXT, "name of the clip: draw_id, or clip_id of the samples"),
                 Column("view", TEXT, "train: with random changes; grid: as it is", allowed=("train", "grid")),
-                _SESSION,
+                SESSION,
                 Column("rater", TEXT, "rater whose label belongs to the clip; empty where all raters share it"),
-                _START,
-                _END,
+                START,
+                END,
                 Column("repeat", INTEGER, "as in draws; 0 for the grid", least=0),
                 Column("shard", TEXT, "name of the file in the folder shards"),
                 Column("row", INTEGER, "row in that file", least=0),
             ),
             key=("clip_id",),
-            before=_SPAN,
+            before=SPAN,
         ),
         Contract(
             "history",
             "Course of each training that was kept.",
             (
-                _TASK,
-                _VARIABLE,
+                TASK,
+                VARIABLE,
                 Column("part", TEXT, "what was trained", allowed=("head", "network")),
                 Column("fold", INTEGER, "fold left out for validation; -1 when none was", least=-1),
                 Column("repetition", INTEGER, "which of several trainings alike", least=0),
@@ -298,8 +256,8 @@ CONTRACTS: dict[str, Contract] = {
             "trials",
             "Every training of a search or of the final phase, at the epoch that was kept.",
             (
-                _TASK,
-                _VARIABLE,
+                TASK,
+                VARIABLE,
                 Column("part", TEXT, "what was trained", allowed=("head", "network")),
                 *_SETTING,
                 Column("fold", INTEGER, "fold left out for validation", least=0),
@@ -308,7 +266,7 @@ CONTRACTS: dict[str, Contract] = {
                 *_measures("train"),
                 *_measures("validation"),
                 Column("last_validation_f1", NUMBER, "F1 of the fold left out after the last epoch, chosen by nothing"),
-                Column("failed", FLAG, "whether the loss stopped being a number"),
+                Column("failed", FLAG, "whether its loss stopped being a number, or the pruner stopped its setting"),
             ),
             key=("task", "variable", "part", "setting", "fold", "repetition"),
         ),
@@ -316,8 +274,8 @@ CONTRACTS: dict[str, Contract] = {
             "settings",
             "Settings of a search and how they did on the folds left out.",
             (
-                _TASK,
-                _VARIABLE,
+                TASK,
+                VARIABLE,
                 *_SETTING,
                 Column("average_validation_f1", NUMBER, "mean F1 over folds and repetitions; NaN when one failed"),
                 Column("low", NUMBER, "lowest of its trainings"),
@@ -332,28 +290,28 @@ CONTRACTS: dict[str, Contract] = {
             "predictions",
             "What the model answers for each sample, in all folds; only rows with role test say how good it is.",
             (
-                _SAMPLE,
-                _SESSION,
-                _RATER,
-                _TASK,
-                _VARIABLE,
-                _START,
-                _END,
-                _FOLD,
+                SAMPLE,
+                SESSION,
+                RATER,
+                TASK,
+                VARIABLE,
+                START,
+                END,
+                FOLD,
                 Column("role", TEXT, "what the fold was for this model", allowed=_ROLES),
-                _LABEL,
+                LABEL,
                 Column("score", NUMBER, "probability of the positive class"),
                 Column("predicted", INTEGER, "class index answered", least=0),
             ),
             key=("sample_id",),
-            before=_SPAN,
+            before=SPAN,
         ),
         Contract(
             "metrics",
             "The scores, each with interval, size, chance and human ceiling.",
             (
-                _TASK,
-                _VARIABLE,
+                TASK,
+                VARIABLE,
                 Column(
                     "by",
                     TEXT,
@@ -375,5 +333,6 @@ CONTRACTS: dict[str, Contract] = {
             ),
             key=("task", "variable", "by", "name", "metric"),
         ),
+        *ATTENTION,
     )
 }

@@ -128,6 +128,18 @@ def read_result(folder: Path, identity: dict[str, Any]) -> Progress | None:
     return _same(read_json(path), identity, path) if path.is_file() else None
 
 
+def read_history(folder: Path) -> History | None:
+    """Read the history of the finished training in a folder, whichever it is; None when there is none."""
+    path = folder / RESULT
+    return Progress(**read_json(path)).history() if path.is_file() else None
+
+
+def discard(folder: Path) -> None:
+    """Delete the checkpoints of a training of which only the history is wanted."""
+    for name in (LAST, BEST):
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_result(folder: Path, progress: Progress) -> None:
     """Mark the training as finished."""
     write_json(folder / RESULT, asdict(progress))

@@ -18,12 +18,14 @@ from nbpkg.errors import SettingsError
 from nbpkg.metrics.search import choose, summarise_trials
 from nbpkg.models.checkpoints import Card, Preparation, save_checkpoint
 from nbpkg.settings.learning import FinalSettings, NetworkTrainingSettings, TrainingSettings
-from nbpkg.training.batched import initial_heads, train_heads
 from nbpkg.training.finetune import Trained, fine_tune
-from nbpkg.training.finetune_search import Where, assemble, describe_training
-from nbpkg.training.head_search import PARAMETERS, Found, as_columns, tabulate_history
-from nbpkg.training.history import MEASURES, History
-from nbpkg.training.rounds import Material, Pair
+from nbpkg.training.finetune_search import assemble, describe_training
+from nbpkg.training.head_search import as_columns
+from nbpkg.training.heads import initial_heads, train_heads
+from nbpkg.training.history import History
+from nbpkg.training.results import Found, tabulate_history, tabulate_trial
+from nbpkg.training.rounds import Material, Pair, Where
+from nbpkg.training.spaces import SEARCHED
 
 Parameters = Mapping[str, Any]
 
@@ -42,9 +44,8 @@ def train_final(
     settings: FinalSettings,
     fold: int,
     searched: Searched,
-    clip_ms: int,
     where: Where,
-) -> tuple[Found, list[dict[str, str]]]:
+) -> Found:
     """Train the network of every pair and save the best epoch's.
 
     Parameters
@@ -59,17 +60,13 @@ def train_final(
         Training fold that chooses the epoch; -1 for the last one.
     searched
         What the searches found.
-    clip_ms
-        Length of a clip, milliseconds.
     where
-        Folder, seed and device. Networks go to ``networks/<task>_<variable>.safetensors``.
+        Folder, seed and device. Networks go to ``networks/<task>/<variable>.safetensors``.
 
     Returns
     -------
     Found
-        Trials, settings (the ones trained with) and history; no heads.
-    list of dict
-        For every pair task, variable, file and sha256 of its network.
+        Trials, settings (the ones trained with), history and networks.
 
     Raises
     ------
@@ -86,11 +83,11 @@ def train_final(
             remedy="Correct train.validation_fold.",
         )
     chosen = numbers[-1] if fold == -1 else fold
-    found = [_Final(material, pair, settings, chosen, searched, clip_ms, where).run() for pair in pairs]
+    found = [_Final(material, pair, settings, chosen, searched, where).run() for pair in pairs]
     trials = pd.concat([one.trials for one in found], ignore_index=True)
     history = pd.concat([one.history for one in found], ignore_index=True)
     networks = trials[trials["part"] == "network"]
-    return Found(trials, summarise_trials(networks), history, {}), [one.saved for one in found]
+    return Found(trials, summarise_trials(networks), history, {}, [one.saved for one in found])
 
 
 class _Done(NamedTuple):
@@ -107,7 +104,6 @@ class _Final(NamedTuple):
     settings: FinalSettings
     fold: int
     searched: Searched
-    clip_ms: int
     where: Where
 
     def run(self) -> _Done:
@@ -129,7 +125,7 @@ class _Final(NamedTuple):
 
     def _parameters(self, own: TrainingSettings, searched: pd.DataFrame | None, name: str) -> dict[str, Any]:
         """Fill what is null with the best setting that was found for the pair."""
-        given = {key: getattr(own, key) for key in PARAMETERS}
+        given = {key: getattr(own, key) for key in SEARCHED}
         if None not in given.values():
             return {**given, "optimiser": own.optimiser}
         if searched is None:
@@ -143,7 +139,7 @@ class _Final(NamedTuple):
         best = choose(mine)
         filled = {key: best[key] if value is None else value for key, value in given.items()}
         return {
-            **{key: float(filled[key]) for key in PARAMETERS[:3]},
+            **{key: float(filled[key]) for key in SEARCHED if key != "class_weights"},
             "class_weights": bool(filled["class_weights"]),
             "optimiser": own.optimiser,
         }
@@ -180,7 +176,7 @@ class _Final(NamedTuple):
             train=clips.train,
             validation=clips.validation,
             how=how,
-            folder=self.where.folder / "trainings" / f"{self.pair.name}_{name}",
+            folder=self.where.folder / "trainings" / self.pair.path / name,
             seed=seed,
             device=self.where.device,
             workers=self.where.workers,
@@ -189,12 +185,8 @@ class _Final(NamedTuple):
 
     def _row(self, part: str, params: Parameters, history: History) -> dict[str, Any]:
         """One row of table ``trials``."""
-        row: dict[str, Any] = {"task": self.pair.task, "variable": self.pair.variable, "part": part, **params}
-        row |= {"setting": 0, "fold": self.fold, "repetition": 0, "best_epoch": history.best_epoch}
-        for split in ("train", "validation"):
-            row |= {f"{split}_{name}": history.at(history.best_epoch, split)[name] for name in MEASURES}
-        last = float(history.splits["validation"].measure("f1")[-1])
-        return {**row, "last_validation_f1": last, "failed": False}
+        where = {"task": self.pair.task, "variable": self.pair.variable, "part": part}
+        return tabulate_trial(params, history, where={**where, "setting": 0, "fold": self.fold, "repetition": 0})
 
     def _save(self, state: Mapping[str, torch.Tensor], params: Mapping[str, Any], epochs: int) -> dict[str, str]:
         baked = self.material.baked
@@ -204,7 +196,7 @@ class _Final(NamedTuple):
             classes=("not engaged", "engaged"),
             task=self.pair.task,
             variable=self.pair.variable,
-            clip_ms=self.clip_ms,
+            clip_ms=self.material.clip_ms,
             preprocess=Preparation.model_validate(baked.grid.to_json()),
             fps=str(next(iter(self.material.stores.values())).fps),
             train_size=baked.train.size,
@@ -219,7 +211,7 @@ class _Final(NamedTuple):
                 "normalisation": baked.facts["normalisation"],
             },
         )
-        path = Path("networks") / f"{self.pair.name}.safetensors"
+        path = Path("networks", self.pair.task, f"{self.pair.variable}.safetensors")
         written = save_checkpoint(self.where.folder / path, state, card=card)
         names = {"task": self.pair.task, "variable": self.pair.variable}
         return {**names, "file": path.as_posix(), "sha256": written.sha256}

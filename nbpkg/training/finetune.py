@@ -17,12 +17,12 @@ from torch.utils.data import Dataset
 
 from nbpkg import progress
 from nbpkg.errors import SettingsError, StageError
+from nbpkg.models.device import is_out_of_memory
 from nbpkg.training import checkpointing
 from nbpkg.training.checkpointing import BEST, LAST, Progress, State
 from nbpkg.training.history import History
 
 Clips = Dataset[Any]
-_FULL = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory", "ALLOC_FAILED")
 _WITHOUT_EFFECT = ("profile",)  # settings that do not change the result
 
 
@@ -266,13 +266,13 @@ def _train(job: Job, identity: dict[str, Any]) -> Progress:
 
 def _attempt(job: Job, known: Progress) -> str:
     """Train from where `known` is to the end; return what the allocator said when memory did not suffice, else ''."""
-    from nbpkg.training import fitting  # Lightning takes seconds to import
+    from nbpkg.training import lightning_loop  # Lightning takes seconds to import
 
     failure = ""
     try:
-        fitting.fit(job._replace(network=copy.deepcopy(job.network)), known)
+        lightning_loop.fit(job._replace(network=copy.deepcopy(job.network)), known)
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(f in str(error) for f in _FULL):
+        if not is_out_of_memory(error):
             raise
         failure = str(error).splitlines()[0] if str(error) else type(error).__name__
     if failure:  # only now, when no call stack holds the network any more, can its memory be given back

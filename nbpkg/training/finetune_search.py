@@ -19,36 +19,18 @@ from nbpkg.errors import DivergedError
 from nbpkg.metrics.search import summarise_trials
 from nbpkg.models.network import Classifier, Net
 from nbpkg.progress import Report
-from nbpkg.runs.files import read_json, write_json
+from nbpkg.runs.files import write_json
 from nbpkg.settings.learning import FinetuneSettings, NetworkTrainingSettings
+from nbpkg.training import checkpointing
 from nbpkg.training.finetune import FineTune, fine_tune
-from nbpkg.training.head_search import Arrays, Found, pick_head, space_of, tabulate_history
-from nbpkg.training.history import MEASURES, History
-from nbpkg.training.rounds import Material, Pair
-from nbpkg.training.search import Asked, next_setting, open_search, report, should_prune, tell
-from nbpkg.training.spaces import draw_settings
+from nbpkg.training.head_search import pick_head
+from nbpkg.training.history import History
+from nbpkg.training.results import Arrays, Found, tabulate_history, tabulate_trial
+from nbpkg.training.rounds import Material, Pair, Where
+from nbpkg.training.search import Asked, Search, list_trials, next_setting, open_search, report, should_prune, tell
+from nbpkg.training.spaces import SEARCHED, draw_settings, space_of
 
-
-@dataclass(frozen=True)
-class Where:
-    """Where trainings happen.
-
-    Parameters
-    ----------
-    folder
-        Run folder.
-    seed
-        The experiment's seed.
-    device
-        Where to compute.
-    workers
-        Processes that read clips.
-    """
-
-    folder: Path
-    seed: int
-    device: torch.device
-    workers: int
+DIVERGED = "diverged.json"  # in the folder of a training that has no result
 
 
 def search_finetuning(
@@ -82,7 +64,7 @@ def search_finetuning(
     tables = [_search_pair(material, pair, settings, heads, shared, where) for pair in pairs]
     trials = pd.concat([one for one, _ in tables], ignore_index=True)
     history = pd.concat([two for _, two in tables], ignore_index=True)
-    return Found(trials, summarise_trials(trials), history, {})
+    return Found(trials, summarise_trials(trials), history, {}, [])
 
 
 def _search_pair(
@@ -91,7 +73,7 @@ def _search_pair(
     space = space_of(settings)
     drawn = draw_settings(space, settings.settings, seed=where.seed, name=f"{pair.name} network")
     search = open_search(
-        where.folder / "search",
+        where.folder / "search" / pair.path,
         pair.name,
         drawn,
         space=space,
@@ -106,7 +88,7 @@ def _search_pair(
         tell(search, asked, float(np.mean(scores)), pruned=stopped)
         progress.step()
     progress.close()
-    return own.tabulate()
+    return own.tabulate(search)
 
 
 @dataclass(frozen=True)
@@ -131,55 +113,61 @@ class _PairSearch:
         return scores, False
 
     def _train_round(self, asked: Asked, fold: int, repetition: int) -> float:
-        """Train once and write down the outcome; NaN when the training diverged."""
+        """Train once, unless an earlier run did; return the validation F1, NaN when the training diverged."""
         folder = self._folder(asked.index, fold, repetition)
-        if (folder / "outcome.json").is_file():
-            return float(read_outcome(folder)["validation_f1"])
-        name = "best" if self.shared else f"fold{fold}"
-        head = pick_head(self.heads, self.pair, name, where=str(self.where.folder))
+        if not (folder / DIVERGED).is_file() and checkpointing.read_history(folder) is None:
+            self._fine_tune(asked.params, fold, repetition, folder)
+        history = checkpointing.read_history(folder)
+        return np.nan if history is None else history.at(history.best_epoch, "validation")["f1"]
+
+    def _fine_tune(self, params: Mapping[str, Any], fold: int, repetition: int, folder: Path) -> None:
+        """Train once; of a training that is over the checkpoints go, the history stays."""
+        head = pick_head(self.heads, self.pair, "best" if self.shared else f"fold{fold}", where=str(self.where.folder))
         seed = seeding.child(self.where.seed, self.pair.name, "network", fold, repetition)
         clips = self.material.clips(self.pair, fold, chunks=self.settings.chunks, seed=seed)
-        balance = self.material.balance(self.pair, fold) if asked.params["class_weights"] else None
-        how = describe_training(self.settings, asked.params, epochs=self.settings.epochs, balance=balance)
-        own = {**asked.params, "setting": asked.index, "fold": fold, "repetition": repetition}
-        own["optimiser"] = self.settings.optimiser
+        balance = self.material.balance(self.pair, fold) if params["class_weights"] else None
         try:
-            trained = fine_tune(
+            fine_tune(
                 assemble(self.material, head),
                 train=clips.train,
                 validation=clips.validation,
-                how=how,
+                how=describe_training(self.settings, params, epochs=self.settings.epochs, balance=balance),
                 folder=folder,
                 seed=seed,
                 device=self.where.device,
                 workers=self.where.workers,
-                label=f"setting {asked.index}, fold {fold} left out",
+                label=f"fine-tune, fold {fold} left out",
             )
         except DivergedError as error:  # belongs to the results: a setting that diverges is no good
-            return write_outcome(folder, own, None, str(error))
-        return write_outcome(folder, own, trained.history, "")
+            write_json(folder / DIVERGED, {"error": str(error)})
+        checkpointing.discard(folder)
 
-    def tabulate(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Collect the outcomes of all trainings, and the history of the setting that is best."""
-        folders = sorted((self.where.folder / "trainings").glob(f"{self.pair.name}_*/outcome.json"))
-        outcomes = [read_outcome(path.parent) for path in folders]
+    def tabulate(self, search: Search) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Collect what all trainings came to, and the history of the setting that is best."""
+        own = {"task": self.pair.task, "variable": self.pair.variable, "part": "network"}
+        rows, histories = [], {}
+        for setting in list_trials(search).to_dict("records"):
+            params = {**{name: setting[name] for name in SEARCHED}, "optimiser": self.settings.optimiser}
+            for fold in self.material.numbers:
+                for repetition in range(self.settings.repetitions):
+                    place = {"setting": int(setting["setting"]), "fold": fold, "repetition": repetition}
+                    folder = self._folder(**place)
+                    history = checkpointing.read_history(folder)
+                    if history is not None:
+                        histories[place["setting"], fold, repetition] = history
+                    if history is not None or (folder / DIVERGED).is_file():
+                        rows.append(tabulate_trial(params, history, where={**own, **place}))
+        table = pd.DataFrame(rows)
         wanted = len(self.material.numbers) * self.settings.repetitions
-        rows = pd.DataFrame([{k: v for k, v in one.items() if k != "history"} for one in outcomes])
-        rows = rows.drop(columns="error").assign(task=self.pair.task, variable=self.pair.variable, part="network")
-        rows = rows.sort_values(["setting", "fold", "repetition"], ignore_index=True)
-        whole = rows.groupby("setting")["fold"].transform("size") == wanted  # the pruner stopped the others
-        rows = rows.assign(failed=rows["failed"].to_numpy(bool) | ~whole.to_numpy())
-        best = summarise_trials(rows).query("chosen")
+        table["failed"] |= table.groupby("setting")["fold"].transform("size") < wanted  # the pruner stopped the others
+        best = summarise_trials(table).query("chosen")
         chosen = int(best["setting"].iloc[0]) if len(best) else -1
-        histories = {
-            (one["fold"], one["repetition"]): History.from_json(one["history"])
-            for one in outcomes
-            if one["setting"] == chosen
-        }
-        return rows, tabulate_history(self.pair, "network", histories)
+        kept: dict[tuple[int, int], History] = {key[1:]: one for key, one in histories.items() if key[0] == chosen}
+        return table, tabulate_history(self.pair, "network", kept)
 
     def _folder(self, setting: int, fold: int, repetition: int) -> Path:
-        return self.where.folder / "trainings" / f"{self.pair.name}_{setting:04d}_{fold}_{repetition}"
+        name = f"setting{setting}_fold{fold}_repetition{repetition}"
+        return self.where.folder / "trainings" / self.pair.path / name
 
 
 def assemble(material: Material, head: tuple[torch.Tensor, torch.Tensor]) -> Net:
@@ -216,25 +204,3 @@ def describe_training(
         profile=settings.profile,
         patience=patience,
     )
-
-
-def write_outcome(folder: Path, own: Mapping[str, Any], history: History | None, error: str) -> float:
-    """Write down what a training came to, and return its validation F1; the checkpoints are not needed any more."""
-    names = [f"{split}_{name}" for split in ("train", "validation") for name in MEASURES]
-    scores: dict[str, Any] = dict.fromkeys(names)
-    if history is not None:
-        at = {split: history.at(history.best_epoch, split) for split in ("train", "validation")}
-        scores = {f"{split}_{name}": at[split][name] for split in at for name in MEASURES}
-        scores["last_validation_f1"] = float(history.splits["validation"].measure("f1")[-1])
-    scores |= {"best_epoch": history.best_epoch if history else 0, "failed": history is None, "error": error}
-    kept = history.to_json() if history else {}
-    write_json(folder / "outcome.json", {**own, "last_validation_f1": None, **scores, "history": kept})
-    for name in ("last.ckpt", "best.ckpt"):
-        (folder / name).unlink(missing_ok=True)
-    return float("nan") if history is None else float(scores["validation_f1"])
-
-
-def read_outcome(folder: Path) -> dict[str, Any]:
-    """Read what `write_outcome` wrote; what is missing is NaN."""
-    content: dict[str, Any] = read_json(folder / "outcome.json")
-    return {name: float("nan") if value is None else value for name, value in content.items()}

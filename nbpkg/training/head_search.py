@@ -21,48 +21,15 @@ from nbpkg.metrics.search import summarise_trials
 from nbpkg.progress import Report
 from nbpkg.runs.files import new_file
 from nbpkg.settings.learning import SearchSettings
-from nbpkg.training.batched import HeadRuns, HeadSettings, Weights, initial_heads, train_heads
-from nbpkg.training.history import MEASURES, Course, History, choose_epoch
-from nbpkg.training.rounds import Material, Pair
+from nbpkg.training.heads import HeadRuns, HeadSettings, Weights, initial_heads, train_heads
+from nbpkg.training.history import MEASURES, Course, choose_epoch
+from nbpkg.training.results import Arrays, Found, tabulate_history
+from nbpkg.training.rounds import Material, Pair, Where
 from nbpkg.training.search import Asked, ask_all, list_trials, open_search, tell_all
-from nbpkg.training.spaces import Sampler, Setting, draw_settings, space_from_plain
-
-PARAMETERS = ("learning_rate", "lr_decay", "weight_decay", "class_weights")
-Arrays = dict[str, NDArray[np.float32]]
+from nbpkg.training.spaces import SEARCHED, Setting, draw_settings, space_of
 
 
-class Found(NamedTuple):
-    """What a search or the final phase found.
-
-    Parameters
-    ----------
-    trials, settings, history
-        These tables; the history of the chosen settings only.
-    heads
-        float32 arrays ``<task>/<variable>/fold<k>.weight`` [2, D] and ``.bias`` [2]: the head of the chosen setting
-        that never saw fold k; ``best``: the head with the highest smoothed validation F1 of all its runs.
-    """
-
-    trials: pd.DataFrame
-    settings: pd.DataFrame
-    history: pd.DataFrame
-    heads: Arrays
-
-
-def space_of(settings: SearchSettings) -> dict[str, Sampler]:
-    """Return the samplers of a search."""
-    return space_from_plain({name: getattr(settings, name) for name in PARAMETERS})
-
-
-def search_heads(
-    material: Material,
-    pairs: Sequence[Pair],
-    *,
-    settings: SearchSettings,
-    folder: Path,
-    seed: int,
-    device: torch.device,
-) -> Found:
+def search_heads(material: Material, pairs: Sequence[Pair], *, settings: SearchSettings, where: Where) -> Found:
     """Search the best setting of the head of every pair.
 
     Every finished fold is kept in the folder, and Optuna's journal says which settings are done, so that a search that
@@ -76,12 +43,14 @@ def search_heads(
         Tasks and variables.
     settings
         The search.
-    folder
-        Run folder.
-    seed
-        The experiment's seed.
-    device
-        Where to compute.
+    where
+        Folder, seed and device.
+
+    Returns
+    -------
+    Found
+        With heads, float32 arrays ``<task>/<variable>/fold<k>.weight`` [2, D] and ``.bias`` [2]: the head of the chosen
+        setting that never saw fold k; ``best``: the head with the highest smoothed validation F1 of all its runs.
 
     Raises
     ------
@@ -94,14 +63,13 @@ def search_heads(
     tables: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     heads: Arrays = {}
     for pair in pairs:
-        own = _PairSearch(material, pair, settings, folder, seed, device)
-        trials, history, found = own.run(report)
+        trials, history, found = _PairSearch(material, pair, settings, where).run(report)
         tables.append((trials, history))
         heads |= {f"{pair.task}/{pair.variable}/{name}": array for name, array in found.items()}
     report.close()
     trials = pd.concat([one for one, _ in tables], ignore_index=True)
     history = pd.concat([two for _, two in tables], ignore_index=True)
-    return Found(trials, summarise_trials(trials), history, heads)
+    return Found(trials, summarise_trials(trials), history, heads, [])
 
 
 class _PairSearch(NamedTuple):
@@ -110,17 +78,14 @@ class _PairSearch(NamedTuple):
     material: Material
     pair: Pair
     settings: SearchSettings
-    folder: Path
-    seed: int
-    device: torch.device
+    where: Where
 
     def run(self, report: Report) -> tuple[pd.DataFrame, pd.DataFrame, Arrays]:
         """Return trials, history and heads."""
         how, space = self.settings, space_of(self.settings)
-        drawn = draw_settings(space, how.settings, seed=self.seed, name=f"{self.pair.name} head")
-        search = open_search(
-            self.folder / "search", self.pair.name, drawn, space=space, seed=self.seed, sampler=how.sampler
-        )
+        seed, folder = self.where.seed, self.where.folder / "search" / self.pair.path
+        drawn = draw_settings(space, how.settings, seed=seed, name=f"{self.pair.name} head")
+        search = open_search(folder, self.pair.name, drawn, space=space, seed=seed, sampler=how.sampler)
         if how.sampler == "random":
             runs = self._train(drawn, _label(range(len(drawn))), report)
             batch = ask_all(search)
@@ -159,7 +124,7 @@ class _PairSearch(NamedTuple):
         """Train all settings on all folds; folds that an earlier run finished are read."""
         runs = {}
         for fold in self.material.numbers:
-            path = self.folder / "trainings" / f"{self.pair.name}_{fold}_{label}.npz"
+            path = self.where.folder / "trainings" / self.pair.path / f"fold{fold}_settings{label}.npz"
             if not path.is_file():
                 _save(path, self._train_fold(settings, fold))
                 report.step(len(settings), note=f"{self.pair.task} {self.pair.variable}, fold {fold} left out")
@@ -170,7 +135,7 @@ class _PairSearch(NamedTuple):
         train, validation = self.material.rows(self.pair, fold)
         times = self.settings.repetitions
         names = [(self.pair.name, "head", fold, repetition) for repetition in range(times)]
-        start = initial_heads([seeding.child(self.seed, *name) for name in names], train[0].shape[1])
+        start = initial_heads([seeding.child(self.where.seed, *name) for name in names], train[0].shape[1])
         return train_heads(
             train,
             validation,
@@ -180,13 +145,13 @@ class _PairSearch(NamedTuple):
             window=self.settings.window,
             warm_up=self.settings.warm_up,
             optimiser=self.settings.optimiser,
-            device=self.device,
+            device=self.where.device,
         )
 
     def _rows(self, group: Sequence[int], settings: Sequence[Setting], fold: int, runs: HeadRuns) -> pd.DataFrame:
         times = self.settings.repetitions
         numbers = np.repeat(group, times)
-        given = {name: [settings[n][name] for n in numbers] for name in PARAMETERS}
+        given = {name: [settings[n][name] for n in numbers] for name in SEARCHED}
         table = pd.DataFrame({"setting": numbers, **given})
         table = table.assign(task=self.pair.task, variable=self.pair.variable, part="head", fold=fold)
         table = table.assign(optimiser=self.settings.optimiser, repetition=np.tile(np.arange(times), len(group)))
@@ -222,22 +187,15 @@ class _PairSearch(NamedTuple):
 
 def as_columns(settings: Sequence[Mapping[str, Any]]) -> HeadSettings:
     """Turn settings into the columns that `train_heads` takes."""
-    return HeadSettings(*(np.array([one[name] for one in settings]) for name in PARAMETERS))
+    return HeadSettings(*(np.array([one[name] for one in settings]) for name in SEARCHED))
 
 
-def tabulate_history(pair: Pair, part: str, histories: Mapping[tuple[int, int], History]) -> pd.DataFrame:
-    """Return table ``history`` of trainings, keyed by fold and repetition."""
-    tables = [
-        pd.DataFrame({"epoch": np.arange(course.loss.shape[-1]), "value": course.measure(name)}).assign(
-            fold=fold, repetition=repetition, split=split, metric=name
-        )
-        for (fold, repetition), history in histories.items()
-        for split, course in history.splits.items()
-        for name in MEASURES
-    ]
-    columns = ["fold", "repetition", "epoch", "split", "metric", "value"]
-    whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-    return whole.assign(task=pair.task, variable=pair.variable, part=part)
+def random_heads(material: Material, pairs: Sequence[Pair], *, seed: int) -> Arrays:
+    """Return the same seeded random head for every round, for an experiment without a search for heads."""
+    drawn = initial_heads([seed], material.baked.encoder.features)
+    names = [*(f"fold{fold}" for fold in material.numbers), "best"]
+    keys = [f"{pair.task}/{pair.variable}/{name}" for pair in pairs for name in names]
+    return {f"{key}.{part}": array[0] for key in keys for part, array in zip(("weight", "bias"), drawn, strict=True)}
 
 
 def pick_head(heads: Arrays, pair: Pair, name: str, *, where: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,9 +6,7 @@ training, and is a candidate like the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,33 +52,9 @@ class History:
     splits: dict[str, Course] = field(default_factory=dict)
     best_epoch: int = 0
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data that JSON can hold; numbers that are not finite become None."""
-        courses = {
-            name: {"loss": _plain(course.loss), "confusion": _plain(course.confusion)}
-            for name, course in self.splits.items()
-        }
-        return {"best_epoch": int(self.best_epoch), "splits": courses}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> History:
-        """Read what `to_json` gave."""
-        courses = {
-            name: Course(*(np.array(part[key], np.float64) for key in ("loss", "confusion")))
-            for name, part in content["splits"].items()
-        }
-        return cls(courses, int(content["best_epoch"]))
-
     def at(self, epoch: int, split: str) -> dict[str, float]:
         """Return all `MEASURES` of one split at one epoch, unsmoothed."""
         return {name: float(self.splits[split].measure(name)[epoch]) for name in MEASURES}
-
-
-def _plain(values: Floats) -> Any:
-    """Nested lists; None for what is not finite, which JSON cannot hold."""
-    plain = np.asarray(values).astype(object)
-    plain[~np.isfinite(values)] = None
-    return plain.tolist()
 
 
 def score(confusion: Floats, name: str) -> Floats:

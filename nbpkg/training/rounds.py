@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from nbpkg import seeding
@@ -16,7 +17,7 @@ from nbpkg.baking.encoder import Baked
 from nbpkg.baking.shards import gather
 from nbpkg.datasets.clips import ClipDataset
 from nbpkg.errors import FoldError, SettingsError
-from nbpkg.training.batched import Rows
+from nbpkg.training.heads import Rows
 from nbpkg.video.frames import FrameStore
 
 
@@ -28,8 +29,35 @@ class Pair(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As in names of files, e.g. ``people_attending``."""
+        """For seeds and searches, e.g. ``people_attending``."""
         return f"{self.task}_{self.variable}"
+
+    @property
+    def path(self) -> Path:
+        """Folder of the pair below another; names may hold underscores, so that `name` could mean two pairs."""
+        return Path(self.task) / self.variable
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where trainings happen.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    seed
+        The experiment's seed.
+    device
+        Where to compute.
+    workers
+        Processes that read clips.
+    """
+
+    folder: Path
+    seed: int
+    device: torch.device
+    workers: int
 
 
 class Clips(NamedTuple):
@@ -87,6 +115,11 @@ class Material:
                     expected="Training sessions only; the test fold is looked at once, in notebook 06.",
                     remedy="Select the rows whose session has the role 'train' in the table 'folds'.",
                 )
+
+    @property
+    def clip_ms(self) -> int:
+        """Length of a clip, milliseconds."""
+        return int((self.samples["end_ms"] - self.samples["start_ms"]).iloc[0])
 
     @property
     def numbers(self) -> list[int]:

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nbpkg.errors import SettingsError, StageError
 from nbpkg.runs.files import digest
 from nbpkg.seeding import child
-from nbpkg.training import journal, translate
+from nbpkg.training import journal, optuna_terms
 from nbpkg.training.spaces import Sampler, Setting
 
 FILE = "search.journal"
@@ -142,7 +142,7 @@ def open_search(
     """
     _check_names(sampler, pruner)
     for setting in settings:
-        translate.encode(space, setting)
+        optuna_terms.encode(space, setting)
     folder.mkdir(parents=True, exist_ok=True)
     plan = [list(settings), sampler, pruner, seed, {key: repr(value) for key, value in space.items()}]
     with _quiet(), journal.hold(folder / f"{FILE}.turn"):
@@ -312,7 +312,7 @@ def _give_back(search: Search, *, own: bool = False) -> None:
 
 
 def _enqueue(search: Search, index: int, params: Setting) -> None:
-    encoded = translate.encode(search.space, params)
+    encoded = optuna_terms.encode(search.space, params)
     trial = optuna.trial.create_trial(
         state=TrialState.WAITING,
         params={name: value for name, (value, _) in encoded.items()},
@@ -343,7 +343,7 @@ def _suggest(search: Search, index: int) -> Setting:
     study = optuna.create_study(sampler=sampler, direction="maximize")
     study.add_trials([trial for _, trial in sorted(_current(search).items())])
     trial = study.ask()
-    return {key: translate.suggest(trial, key, sampler=drawn) for key, drawn in search.space.items()}
+    return {key: optuna_terms.suggest(trial, key, sampler=drawn) for key, drawn in search.space.items()}
 
 
 def _is_waiting(search: Search) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from nbpkg.errors import SettingsError
 from nbpkg.seeding import child
+from nbpkg.settings.learning import SearchSettings
 
 Value: TypeAlias = float | bool | str
 Setting: TypeAlias = dict[str, Value]
@@ -103,6 +104,9 @@ PUBLISHED_FINETUNE: dict[str, Sampler] = {
 }
 
 
+SEARCHED = tuple(PUBLISHED_HEAD)
+
+
 def draw_settings(space: Mapping[str, Sampler], count: int, *, seed: int, name: str) -> list[Setting]:
     """Draw the settings of a search, each from its own child seed.
 
@@ -150,6 +154,11 @@ def reference_draws(space: Mapping[str, Sampler], count: int, seed: int) -> list
 
 def _draw(space: Mapping[str, Sampler], source: random.Random) -> Setting:
     return {name: sampler.draw(source) for name, sampler in space.items()}
+
+
+def space_of(settings: SearchSettings) -> dict[str, Sampler]:
+    """Return the samplers of a search, from the settings of its phase."""
+    return space_from_plain({name: getattr(settings, name) for name in SEARCHED})
 
 
 def space_from_plain(plain: Mapping[str, Any]) -> dict[str, Sampler]:

@@ -12,7 +12,7 @@ import pytest
 
 from nbpkg import runs, tables
 from nbpkg.errors import StageError
-from nbpkg.runs import inspect
+from nbpkg.runs import files, inspect
 from nbpkg.settings.base import FoldSettings, VideoSettings
 from nbpkg.settings.experiment import resolve
 from nbpkg.settings.learning import EncoderSettings, EvaluationSettings, TrainSettings
@@ -293,3 +293,9 @@ def test_read_only_output_folder_is_said_in_words(root, tmp_path):
     assert "The output folder cannot be written." in text
     assert "Give yourself write permission there" in text
     assert "Traceback" not in text
+
+
+def test_a_file_where_a_folder_is_needed_is_said_in_words(tmp_path):
+    (tmp_path / "runs").write_text("not a folder")
+    with pytest.raises(StageError, match="A file lies where a folder is needed"):
+        files.write_json(tmp_path / "runs" / "metrics.json", {})

@@ -330,7 +330,7 @@ import torch
 torch.set_num_threads(1)
 import test_finetune as cases
 from nbpkg.errors import NbpkgError
-from nbpkg.training import fitting  # imported once, here: a child begins with the training itself
+from nbpkg.training import lightning_loop  # imported once, here: a child begins with the training itself
 
 def start(name):
     child = os.fork()
@@ -580,7 +580,7 @@ def test_the_profiler_records_one_step_with_stacks_and_memory(tmp_path):
     steps = [event["name"] for event in trace if event.get("name", "").startswith("ProfilerStep")]
     assert steps == ["ProfilerStep#4"]
     assert any("[memory]" in event.get("name", "") for event in trace)
-    assert any("fitting.py" in event.get("name", "") for event in trace)
+    assert any("lightning_loop.py" in event.get("name", "") for event in trace)
     assert same(trained, run(tmp_path / "b", how=replace(HOW, epochs=1)))
 
 

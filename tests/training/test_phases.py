@@ -24,11 +24,11 @@ from nbpkg.metrics.evaluation import score_predictions
 from nbpkg.models.checkpoints import load_network
 from nbpkg.runs.files import write_json
 from nbpkg.training.answers import load_networks, predict_samples
-from nbpkg.training.batched import HeadSettings, initial_heads, train_heads
 from nbpkg.training.final import Searched, train_final
-from nbpkg.training.finetune_search import Where, search_finetuning
+from nbpkg.training.finetune_search import search_finetuning
 from nbpkg.training.head_search import pick_head
-from nbpkg.training.rounds import list_pairs
+from nbpkg.training.heads import HeadSettings, initial_heads, train_heads
+from nbpkg.training.rounds import Where, list_pairs
 from nbpkg.video.frames import FrameStore
 
 KILLS = int(os.environ.get("NBPKG_KILLS", "3"))
@@ -94,7 +94,7 @@ def test_published_leakage_comes_back_only_when_asked_for(world, tmp_path):
 
 def test_the_final_network_is_that_of_the_best_epoch_and_knows_its_sessions(world):
     folder = world.folder / "phases" / "final"
-    net, card = load_network(folder / world.found["networks"][0]["file"])
+    net, card = load_network(folder / world.found["final"].networks[0]["file"])
     assert card.training["sessions"] == SESSIONS[:6]
     assert card.training["validation_fold"] == 3
     trials = world.found["final"].trials.set_index("part")
@@ -109,7 +109,7 @@ def test_the_final_network_is_that_of_the_best_epoch_and_knows_its_sessions(worl
 
 def test_the_network_learns_what_is_there_and_nothing_from_shuffled_labels(world, tmp_path):
     folder = world.folder / "phases" / "final"
-    metrics = evaluate(folder, tiny_world.make_tables(), all_stores(world), world.found["networks"])
+    metrics = evaluate(folder, tiny_world.make_tables(), all_stores(world), world.found["final"].networks)
     learnt = metrics.loc["all", "balanced_accuracy"]
     assert learnt["value"] >= 0.85
     assert learnt["low"] > 0.5
@@ -117,7 +117,7 @@ def test_the_network_learns_what_is_there_and_nothing_from_shuffled_labels(world
     material = tiny_world.make_material(tmp_path, shuffled=True, stores=all_stores(world))
     found = tiny_world.run_phases(material, tmp_path / "phases")
     shuffled = tiny_world.make_tables(shuffled=True)
-    metrics = evaluate(tmp_path / "phases" / "final", shuffled, all_stores(world), found["networks"])
+    metrics = evaluate(tmp_path / "phases" / "final", shuffled, all_stores(world), found["final"].networks)
     nothing = metrics.loc["all", "balanced_accuracy"]
     # Two test sessions: their interval may lie above one half by luck, the score may not come near what is learnt.
     assert nothing["value"] < min(0.75, learnt["value"] - 0.1)
@@ -135,8 +135,10 @@ def test_the_test_fold_touches_nothing_before_evaluation(world, tmp_path):
     assert before == after
     stores = {session: FrameStore(tmp_path / "stores" / session) for session in SESSIONS}
     assert (stores["s8"].frames([3]) != all_stores(world)["s8"].frames([3])).any()
-    clean = evaluate(world.folder / "phases" / "final", tiny_world.make_tables(), all_stores(world), found["networks"])
-    noisy = evaluate(tmp_path / "phases" / "final", tiny_world.make_tables(), stores, found["networks"])
+    clean = evaluate(
+        world.folder / "phases" / "final", tiny_world.make_tables(), all_stores(world), found["final"].networks
+    )
+    noisy = evaluate(tmp_path / "phases" / "final", tiny_world.make_tables(), stores, found["final"].networks)
     score = ("all", "balanced_accuracy")
     assert noisy.loc[score]["value"] != clean.loc[score]["value"]  # 06 is where it is seen
 
@@ -155,9 +157,9 @@ def test_retraining_uses_all_training_folds(world, tmp_path):
     settings = tiny_world.FINAL.model_copy(update={"retrain": True})
     searched = Searched(world.found["head_search"].settings, world.found["finetune_search"].settings)
     where = Where(tmp_path, 0, tiny_world.CPU, 0)
-    how = {"settings": settings, "fold": 0, "searched": searched, "clip_ms": tiny_world.CLIP_MS, "where": where}
-    found, networks = train_final(world.material, [PAIR], **how)
-    _, card = load_network(tmp_path / networks[0]["file"])
+    how = {"settings": settings, "fold": 0, "searched": searched, "where": where}
+    found = train_final(world.material, [PAIR], **how)
+    _, card = load_network(tmp_path / found.networks[0]["file"])
     epochs = int(found.trials.set_index("part").loc["network", "best_epoch"])
     assert card.training["retrained_on_all_folds"] == (epochs > 0)
     assert card.training["sessions"] == (SESSIONS[:8] if epochs else SESSIONS[2:8])
@@ -165,7 +167,7 @@ def test_retraining_uses_all_training_folds(world, tmp_path):
 
 def test_a_parameter_that_nobody_gives_is_named(world, tmp_path):
     where = Where(tmp_path, 0, tiny_world.CPU, 0)
-    how = {"fold": -1, "searched": Searched(None, None), "clip_ms": 4000, "where": where}
+    how = {"fold": -1, "searched": Searched(None, None), "where": where}
     with pytest.raises(SettingsError, match=r"train.final.head.learning_rate"):
         train_final(world.material, [PAIR], settings=tiny_world.FINAL, **how)
     with pytest.raises(SettingsError, match=r"validation_fold is 4"):
@@ -213,7 +215,7 @@ def test_a_diverging_final_training_stops_and_says_where(world, tmp_path):
     searched = Searched(world.found["head_search"].settings, world.found["finetune_search"].settings)
     where = Where(tmp_path, 0, tiny_world.CPU, 0)
     with pytest.raises(StageError, match=r"(?s)epoch 1.*learning_rate"):
-        train_final(world.material, [PAIR], settings=settings, fold=-1, searched=searched, clip_ms=4000, where=where)
+        train_final(world.material, [PAIR], settings=settings, fold=-1, searched=searched, where=where)
 
 
 def test_tpe_search_runs_and_is_repeatable(world, tmp_path):
@@ -221,7 +223,7 @@ def test_tpe_search_runs_and_is_repeatable(world, tmp_path):
 
     settings = tiny_world.SEARCH.model_copy(update={"sampler": "tpe", "settings": 12, "epochs": 2})
     one, two = (
-        search_heads(world.material, [PAIR], settings=settings, folder=tmp_path / name, seed=0, device=tiny_world.CPU)
+        search_heads(world.material, [PAIR], settings=settings, where=Where(tmp_path / name, 0, tiny_world.CPU, 0))
         for name in ("one", "two")
     )
     pd.testing.assert_frame_equal(one.settings, two.settings)
@@ -277,7 +279,7 @@ class CountingStore(FrameStore):
 def test_evaluation_reads_no_frame_twice_however_many_networks_and_overlaps(world):
     known = tiny_world.make_tables()
     folder = world.folder / "phases" / "final"
-    write_json(folder / "networks.json", world.found["networks"])
+    write_json(folder / "networks.json", world.found["final"].networks)
     (one,) = load_networks(folder).values()
     both = {PAIR: one, (PAIR.task, "smiling"): one}
     samples = pd.concat(
@@ -308,14 +310,14 @@ def test_a_checkpoint_of_another_architecture_names_its_keys(world, tmp_path):
     import shutil
 
     shutil.copytree(world.folder / "phases" / "final" / "networks", tmp_path / "networks")
-    card = tmp_path / "networks" / "play_looking.json"
+    card = tmp_path / "networks" / "play" / "looking.json"
     content = json.loads(card.read_text(encoding="utf-8"))
     card.write_text(json.dumps({**content, "encoder": "r3d_18"}), encoding="utf-8")
-    write_json(tmp_path / "networks.json", world.found["networks"])
+    write_json(tmp_path / "networks.json", world.found["final"].networks)
     with pytest.raises(WeightsError, match=r"(?s)do not fit.*r3d_18.*stem"):
         load_networks(tmp_path)
     card.write_text(json.dumps(content), encoding="utf-8")
-    entry = {**world.found["networks"][0], "sha256": "0" * 64}
+    entry = {**world.found["final"].networks[0], "sha256": "0" * 64}
     write_json(tmp_path / "networks.json", [entry])
     with pytest.raises(WeightsError, match="not the one that the final phase wrote down"):
         load_networks(tmp_path)

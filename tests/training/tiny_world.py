@@ -34,9 +34,9 @@ from nbpkg.settings.learning import (
     TrainingSettings,
 )
 from nbpkg.training.final import Searched, train_final
-from nbpkg.training.finetune_search import Where, search_finetuning
+from nbpkg.training.finetune_search import search_finetuning
 from nbpkg.training.head_search import search_heads
-from nbpkg.training.rounds import Material, Pair, training_part
+from nbpkg.training.rounds import Material, Pair, Where, training_part
 from nbpkg.video.frames import FrameStore, StoreWriter
 
 FPS, SIZE, SECONDS, CLIP_MS = Fraction(25, 8), 24, 48, 4000
@@ -170,9 +170,8 @@ def make_material(
 def run_phases(material: Material, folder: Path, *, only: str = "") -> dict[str, Any]:
     """Run the phases one after the other, as notebook 05 does."""
     found: dict[str, Any] = {}
-    found["head_search"] = search_heads(
-        material, [PAIR], settings=SEARCH, folder=folder / "head_search", seed=0, device=CPU
-    )
+    where = Where(folder / "head_search", 0, CPU, 0)
+    found["head_search"] = search_heads(material, [PAIR], settings=SEARCH, where=where)
     if only == "head_search":
         return found
     heads = found["head_search"].heads
@@ -184,9 +183,7 @@ def run_phases(material: Material, folder: Path, *, only: str = "") -> dict[str,
         return found
     searched = Searched(found["head_search"].settings, found["finetune_search"].settings)
     where = Where(folder / "final", 0, CPU, 0)
-    found["final"], found["networks"] = train_final(
-        material, [PAIR], settings=FINAL, fold=-1, searched=searched, clip_ms=CLIP_MS, where=where
-    )
+    found["final"] = train_final(material, [PAIR], settings=FINAL, fold=-1, searched=searched, where=where)
     return found
 
 
@@ -198,7 +195,7 @@ def results(found: dict[str, Any], folder: Path) -> dict[str, bytes]:
             for name in ("trials", "settings", "history"):
                 kept[f"{phase} {name}"] = getattr(found[phase], name).to_csv(index=False).encode()
             kept |= {f"{phase} {key}": array.tobytes() for key, array in found[phase].heads.items()}
-    for path in sorted((folder / "final" / "networks").glob("*")):
+    for path in sorted((folder / "final" / "networks").rglob("*.*")):
         kept[path.name] = path.read_bytes()
     return kept
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from nbpkg.training.head_passes import open_pool
 from nbpkg.training.head_runs import HeadSettings, Weights
 from nbpkg.training.history import Course
-from nbpkg.training.passes import open_pool
 
 Part = tuple[torch.Tensor, torch.Tensor]
 

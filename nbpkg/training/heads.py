@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from nbpkg.errors import FoldError, SettingsError, WeightsError
+from nbpkg.training.head_passes import Chunk, Floats, Rows, Split, open_pool
 from nbpkg.training.head_runs import HeadRuns, HeadSettings, Weights, initial_heads
 from nbpkg.training.history import Course, choose_epoch, score
-from nbpkg.training.one_by_one import train_one_by_one
-from nbpkg.training.passes import Chunk, Floats, Rows, Split, open_pool
+from nbpkg.training.lbfgs_heads import train_one_by_one
 
 __all__ = ["HeadRuns", "HeadSettings", "Rows", "Weights", "initial_heads", "train_heads"]
 

@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional as F
 
 from nbpkg.errors import FoldError, SettingsError, TableError, WeightsError
-from nbpkg.training import batched, passes
-from nbpkg.training.batched import HeadSettings, Weights, initial_heads, train_heads
+from nbpkg.training import head_passes, heads
+from nbpkg.training.heads import HeadSettings, Weights, initial_heads, train_heads
 from nbpkg.training.history import choose_epoch, score
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/infant_engagement/training_open.json").read_text())
@@ -84,10 +84,10 @@ def train_alone(splits, setting, start, epochs: int):
 
 @pytest.mark.parametrize(("width", "threads"), [(12, 1), (70, 2)])
 def test_runs_equal_those_of_torch_one_by_one(width, threads, monkeypatch):
-    monkeypatch.setattr(passes, "BLOCK", 64)  # several blocks, tiles, chunks and groups
-    monkeypatch.setattr(passes, "TILE", 16 * 10)
-    monkeypatch.setattr(batched, "RUNS", 16)
-    monkeypatch.setattr(batched, "MOVED", 16 * 5)
+    monkeypatch.setattr(head_passes, "BLOCK", 64)  # several blocks, tiles, chunks and groups
+    monkeypatch.setattr(head_passes, "TILE", 16 * 10)
+    monkeypatch.setattr(heads, "RUNS", 16)
+    monkeypatch.setattr(heads, "MOVED", 16 * 5)
     splits = {
         "train": draw_rows(501, width=width),
         "validation": draw_rows(170, width=width, seed=1),

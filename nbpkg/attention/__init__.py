@@ -1,0 +1,1 @@
+"""Where people look, where networks look, and how far the two agree."""
