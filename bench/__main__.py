@@ -14,6 +14,10 @@ NAMES = (
     "head_search",
     "finetune_step",
     "baking",
+    "explain",
+    "transport",
+    "strokes",
+    "painter",
 )
 
 if __name__ == "__main__":

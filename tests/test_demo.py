@@ -9,46 +9,21 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from demo_outputs import EXPERIMENT, PAIRS, STEPS, VALUES, folder_of, run_of, sessions_of, table_of
 from safetensors import safe_open
 
 from nbpkg import report, tables
 from nbpkg.annotations.elan import read_eaf
 from nbpkg.runs import NODES
 from nbpkg.runs.files import read_json, sha256
-from nbpkg.runs.graph import own_steps, reads_of, settings_of, split_step, step_folder
-from nbpkg.settings.experiment import read_file
-from nbpkg.studies import protocol
+from nbpkg.runs.graph import reads_of, settings_of, split_step
 from nbpkg.training.answers import load_networks
 
 pytestmark = pytest.mark.demo
 # What the demo promises of its best pair: balanced accuracy on the test fold, and an interval above chance.
 PROMISED = 0.85
 LARGEST_REPORT = 8_000_000
-VALUES = read_file(Path(__file__).parent.parent / "params" / "infant_engagement" / "sample.yaml")
-EXPERIMENT = protocol.check_values(VALUES)[1]
-STEPS = own_steps(EXPERIMENT)
-PAIRS = {tuple(pair.split("/")) for pair in VALUES["train"]["pairs"]}
 each_step = pytest.mark.parametrize("step", STEPS)
-
-
-def folder_of(demo: Path, step: str) -> Path:
-    """Folder of a step, with its receipt."""
-    return demo / step_folder(EXPERIMENT, step).relative_to(EXPERIMENT.folder)
-
-
-def run_of(demo: Path, step: str) -> Path:
-    """Run folder that the step's receipt names."""
-    folder = folder_of(demo, step)
-    return folder / read_json(folder / "receipt.json")["run"]
-
-
-def table_of(demo: Path, step: str, table: str):
-    return tables.read(run_of(demo, step) / f"{table}.csv", table)
-
-
-def sessions_of(demo: Path, role: str) -> set[str]:
-    folds = table_of(demo, "stratify", "folds")
-    return set(folds.loc[folds["role"] == role, "session"])
 
 
 class Page(HTMLParser):
@@ -83,7 +58,7 @@ class Page(HTMLParser):
 
 def test_the_demo_runs_every_stage_and_all_three_phases_of_training():
     phases = ["train/head_search", "train/finetune_search", "train/final"]
-    assert ["parse", "prepare", "stratify", "bake", *phases, "evaluate"] == STEPS
+    assert ["parse", "prepare", "stratify", "bake", *phases, "evaluate", "paint", "compare"] == STEPS
 
 
 @each_step

@@ -17,9 +17,9 @@ from nbpkg.settings.experiment import read_file
 from nbpkg.studies import protocol
 
 PHASES = ["head_search", "finetune_search", "final"]
-FROM_FINAL_ON = ["05_train_final", "06_evaluate", "report"]
-FROM_TRAIN_ON = ["05_train_final", "05_train_finetune_search", "05_train_head_search", "06_evaluate", "report"]
-FROM_STRATIFY_ON = ["03_stratify", "04_bake", *FROM_TRAIN_ON]
+FROM_FINAL_ON = ["05_train_final", "06_evaluate", "08_compare", "report"]
+FROM_TRAIN_ON = ["05_train_final", "05_train_finetune_search", "05_train_head_search", *FROM_FINAL_ON[1:]]
+FROM_STRATIFY_ON = ["03_stratify", "04_bake", *FROM_TRAIN_ON[:-2], "07_paint", *FROM_TRAIN_ON[-2:]]
 SEARCHED = ("settings.csv", "heads.safetensors")
 
 
@@ -120,6 +120,8 @@ class TestRemake:
             ("repetitions: 4", "repetitions: 3", FROM_TRAIN_ON, "05_train_head_search"),
             ("compat: none", "compat: reference", FROM_TRAIN_ON, "05_train_head_search"),
             ("write_eaf: true", "write_eaf: false", ["06_evaluate", "report"], "06_evaluate"),
+            ("per_label: 2", "per_label: 1", ["07_paint", "08_compare", "report"], "07_paint"),
+            ("top_share: 0.1", "top_share: 0.2", ["08_compare", "report"], "08_compare"),
         ],
     )  # fmt: skip
     def test_a_setting_of_a_phase_spares_the_phases_before(self, project, settings, before, after, expected, changed):
@@ -135,7 +137,8 @@ class TestRemake:
         assert text.count(f"phases: [{', '.join(PHASES)}]") == 1
         settings.write_text(text.replace(f"[{', '.join(PHASES)}]", "[final]"), encoding="utf-8")
         said = snakemake(project, "-n", "--forceall")
-        made = ["01_parse", "02_prepare", "03_stratify", "04_bake", "05_train_final", "06_evaluate", "report"]
+        made = ["01_parse", "02_prepare", "03_stratify", "04_bake", *FROM_FINAL_ON[:-2]]
+        made += ["07_paint", *FROM_FINAL_ON[-2:]]
         assert to_make(said) == made
         said = snakemake(project, "-n")
         assert to_make(said) == FROM_FINAL_ON  # it reads less now: only what the searches found is missing
@@ -152,11 +155,11 @@ class TestSteps:
     def test_steps_of_an_experiment_in_order(self, root):
         train = [f"train/{phase}" for phase in PHASES]
         before = ["parse", "prepare", "stratify", "bake"]
-        assert graph.own_steps(self.experiment(root)) == [*before, *train, "evaluate"]
+        assert graph.own_steps(self.experiment(root)) == [*before, *train, "evaluate", "paint", "compare"]
         found = graph.own_steps(
             self.experiment(root, **{"train.phases": ["head_search"], "inputs": {"parse": "other"}})
         )
-        assert found == [*before[1:], "train/head_search", "evaluate"]
+        assert found == [*before[1:], "train/head_search", "evaluate", "paint", "compare"]
 
     def test_phases_are_those_of_the_settings(self, root):
         assert graph.phases_of(self.experiment(root), "train") == PHASES

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from nbpkg import seeding
-from nbpkg.datasets.preprocess import Preprocess, crop, find_frames, normalise
+from nbpkg.datasets.preprocess import Preprocess, crop, normalise
 from nbpkg.datasets.transforms import Augment, seeded, train_pipeline
 from nbpkg.errors import MediaError, SettingsError, TableError
+from nbpkg.video.clips import find_frames
 from nbpkg.video.frames import FrameStore
 
 

@@ -1,17 +1,17 @@
-"""From a clip's times to the numbers a network sees: which frames, which part of them, on which scale."""
+"""From a clip's times to the numbers a network sees: which part of its frames, on which scale."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from nbpkg.errors import MediaError, SettingsError, WeightsError
+from nbpkg.errors import SettingsError, WeightsError
+from nbpkg.video.clips import find_frames
 from nbpkg.video.frames import FrameStore
 
 
@@ -89,91 +89,6 @@ def _three(values: object) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def frame_numbers(start_ms: ArrayLike, end_ms: ArrayLike, *, fps: Fraction, count: int) -> NDArray[np.int64]:
-    """Return the frames shown at the middles of `count` equal parts of a clip.
-
-    Frames and label cover the same interval, and all clips have equally many frames: at 25/8 frames/s the frames that
-    start inside 5000 ms are 15 or 16. Whole numbers and fractions only: 25/8 frames/s is never 3.12.
-
-    Parameters
-    ----------
-    start_ms, end_ms
-        The clip ``[start, end)``, whole milliseconds; one number, or one for each clip.
-    fps
-        Exact rate, frames per second.
-    count
-        Frames of each clip.
-
-    Returns
-    -------
-    ndarray
-        int64 ``[count]``, or ``[clips, count]``: the frame at ``start + (k + 1/2) (end - start) / count``; frame n is
-        shown from ``n / fps`` until the next.
-
-    Raises
-    ------
-    SettingsError
-        When a clip has no length or `count` is below 1.
-
-    Examples
-    --------
-    >>> frame_numbers(0, 5000, fps=Fraction(25, 8), count=5)
-    array([ 1,  4,  7, 10, 14])
-    """
-    starts, ends = np.asarray(start_ms, dtype=np.int64), np.asarray(end_ms, dtype=np.int64)
-    if count < 1 or np.any(ends <= starts):
-        raise SettingsError(
-            f"No {count} frames can be taken from a clip that ends {int(np.min(ends - starts))} ms after its start.",
-            expected="At least 1 frame and 1 ms.",
-            remedy="Correct the clips' times or the number of frames.",
-        )
-    middles = 2 * np.arange(count, dtype=np.int64) + 1
-    times = starts[..., None] * (2 * count) + middles * (ends - starts)[..., None]  # in 1 / (2 count) ms
-    numbers: NDArray[np.int64] = times * fps.numerator // (2000 * count * fps.denominator)
-    return numbers
-
-
-def find_frames(
-    store: FrameStore, start_ms: ArrayLike, end_ms: ArrayLike, *, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return which frames of a store clips take, and how many of them repeat the last one.
-
-    Parameters
-    ----------
-    store
-        Frames of the session.
-    start_ms, end_ms
-        Clips ``[start, end)``, milliseconds; one number, or one for each clip.
-    count
-        Frames of each clip (see `frame_numbers`).
-
-    Returns
-    -------
-    numbers : ndarray
-        int64 ``[count]`` or ``[clips, count]``, all inside the store: what lies beyond the end is the last frame.
-    repeated : ndarray
-        int64, for each clip how many frames lie beyond the end.
-
-    Raises
-    ------
-    MediaError
-        When a clip starts before 0 or more than half of its frames lie beyond the end.
-    """
-    numbers = frame_numbers(start_ms, end_ms, fps=store.fps, count=count)
-    repeated = np.asarray((numbers >= len(store)).sum(axis=-1))
-    starts = np.asarray(start_ms)
-    bad = np.flatnonzero((starts < 0) | (2 * repeated > count))
-    if bad.size:
-        start, end = np.ravel(starts)[bad[0]], np.ravel(end_ms)[bad[0]]
-        raise MediaError(
-            f"The clip from {start} to {end} ms lies outside the video.",
-            where=str(store.path),
-            expected=f"At least half of each clip inside 0 to {store.end_ms} ms.",
-            remedy="Check that labels and video belong to the same session.",
-        )
-    return np.minimum(numbers, len(store) - 1), repeated
-
-
 def read_clip(store: FrameStore, start_ms: int, end_ms: int, *, count: int) -> tuple[NDArray[np.uint8], int]:
     """Read the frames of a clip.
 
@@ -184,7 +99,7 @@ def read_clip(store: FrameStore, start_ms: int, end_ms: int, *, count: int) -> t
     start_ms, end_ms
         The clip ``[start, end)``, milliseconds.
     count
-        Frames to take, evenly spread over the clip (see `frame_numbers`).
+        Frames to take, evenly spread over the clip (see `nbpkg.video.clips.frame_numbers`).
 
     Returns
     -------

@@ -37,6 +37,9 @@ def pick(
     """
     values = choices if isinstance(choices, Mapping) else {choice: choice for choice in choices}
     names = list(values)
+    if not names:
+        progress.say(f"There is no {label.lower()} to show yet.")
+        return None
     first = stage.figure(draw(values[names[0]]), name)
     if not progress.is_live():
         progress.say(f"{label} {names[0]}, the first of {len(names)}; open the notebook in JupyterLab to choose.")

@@ -72,6 +72,14 @@ def note(axis: Axes, text: str, *, corner: str = "lower right") -> None:
     )
 
 
+def blank(what: str) -> Figure:
+    """Make a small figure that says that there is nothing to draw yet."""
+    figure, axes = panels(1, 1, width=5, height=0.7)
+    axes[0, 0].set_axis_off()
+    axes[0, 0].text(0.5, 0.5, f"no {what} yet", ha="center", va="center", fontsize=10, color=GREY)
+    return figure
+
+
 def outer_labels(figure: Figure, x: str, y: str) -> None:
     """Label the axes of a grid of panels once."""
     figure.supxlabel(x, fontsize=9, color=INK)

@@ -94,10 +94,36 @@ NODES: dict[str, Node] = {
                 "train/final": ("networks.json",),
             },
         ),
+        Node(
+            "paint",
+            "07_paint",
+            "07_paint_human_attention",
+            {
+                "parse": ("spans.csv",),
+                "prepare": ("media.csv",),
+                "stratify": ("folds.csv",),
+            },
+        ),
+        Node(
+            "compare",
+            "08_compare",
+            "08_compare_attention",
+            {
+                "prepare": ("media.csv",),
+                "stratify": ("folds.csv",),
+                "train/final": ("networks.json",),
+                "paint": ("snippets.csv", "paintings.csv", "strokes.jsonl"),
+            },
+        ),
     )
 }
 
-PARALLEL = ("prepare", "bake", "train")  # stages that put `workers` or `threads` to use and so want all cores
+PARALLEL = (
+    "prepare",
+    "bake",
+    "train",
+    "compare",
+)  # stages that put `workers` or `threads` to use and so want all cores
 
 
 def split_step(step: str) -> tuple[str, str]:

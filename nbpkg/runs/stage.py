@@ -110,6 +110,20 @@ class Stage:
             )
         return tables.read(path, table)
 
+    def changed_sources(self, paths: Sequence[Path]) -> list[str]:
+        """Return which raw files are new, gone or different since this stage was opened, relative to the data folder.
+
+        Parameters
+        ----------
+        paths
+            The raw files as they are now.
+        """
+        known = {name: entry["sha256"] for name, entry in self.receipt["sources"].items()}
+        cache = self.experiment.folder.parent.parent / ".hashes.json"
+        found = files.source_hashes(list(paths), base=self.data, cache=cache)
+        now_there = {name: entry["sha256"] for name, entry in found.items()}
+        return sorted(name for name in known | now_there if known.get(name) != now_there.get(name))
+
     def write_table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Check a table against its contract, write it and return it."""
         from nbpkg import tables

@@ -1,4 +1,4 @@
-"""Make a small complete raw data set for the infant-engagement study: films, annotation files and the planted truth."""
+"""Make a small complete raw data set for the infant-engagement study: films, annotations, paintings, planted truth."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from nbpkg.errors import StageError
 from nbpkg.sample import figures, rig, room, scene, sound
 from nbpkg.sample.eaf import write_eaf
 from nbpkg.sample.media import frame_times, write_film
+from nbpkg.sample.painters import FOLDER as PAINTED
+from nbpkg.sample.painters import paint_sample
 from nbpkg.sample.plan import Visit, plan, plan_visits
 from nbpkg.sample.raters import SLIPS, make_slips, rate
 from nbpkg.sample.states import draw_course, state_spans
 
-VERSION = 1  # raise it whenever the same seed would give other bytes
+VERSION = 2  # raise it whenever the same seed would give other bytes
 DRAWN_HZ = 25 / 3  # figures move this often, as in drawn films; the frames between show the same picture
 REGION_STEP_MS = 200
 _CHILD_DRUM_X, _ADULT_DRUM_X = 124.0, 212.0
@@ -47,9 +49,11 @@ class Job:
 def make_sample(folder: Path, *, seed: int, sessions: int = 20, workers: int = 2, task_seconds: float = 33.0) -> None:
     """Make the sample, complete or not at all; return at once when it is there.
 
-    Writes ``sessions.csv``, ``video/<session>.mp4``, ``engagement/<session>_<rater>_<yyyymmdd>.eaf``, what is really
-    the case in ``truth/`` (``states.csv``, ``slips.csv``, ``<session>_regions.csv``), and last ``sample.json`` with
-    the settings and the SHA-256 of every file. Files that are not from an earlier sample are left alone.
+    Writes ``sessions.csv``, ``video/<session>.mp4``, ``engagement/<session>_<rater>_<yyyymmdd>.eaf``, strokes of
+    made-up painters in ``painted/<painter>/<snippet_id>.jsonl``, what is really the case in ``truth/``
+    (``states.csv``, ``slips.csv``, ``<session>_regions.csv``), and last ``sample.json`` with the settings and the
+    SHA-256 of every file. Files that are not from an earlier sample are left alone, and so are strokes that somebody
+    has changed or added since.
 
     Parameters
     ----------
@@ -83,17 +87,21 @@ def make_sample(folder: Path, *, seed: int, sessions: int = 20, workers: int = 2
     jobs = [Job(temporary, seed, visit, task_seconds) for visit in visits]
     for _ in progress.track(_run_all(jobs, workers), "film sessions", unit="session", total=len(jobs)):
         pass
+    paint_sample(temporary, visits, seed=seed)
     _write_record(temporary, facts)
     _move_into_place(temporary, folder)
 
 
 def is_made(folder: Path, facts: dict[str, int | float]) -> bool:
-    """Tell whether a folder holds the complete sample with these facts (``version, seed, sessions, task_seconds``)."""
+    """Tell whether a folder holds the complete sample with these facts (``version, seed, sessions, task_seconds``).
+
+    Strokes do not count: people may change, add and remove them.
+    """
     record = _read_record(folder)
     if {name: record.get(name) for name in facts} != facts:
         return False
     paths = [(folder / file["path"], file["bytes"]) for file in record["files"]]
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths)
+    return all(_is_painting(folder, path) or (path.is_file() and path.stat().st_size == size) for path, size in paths)
 
 
 def make_film(job: Job) -> str:
@@ -238,6 +246,11 @@ def _write_record(folder: Path, facts: dict[str, int | float]) -> None:
         os.fsync(stream.fileno())
 
 
+def _is_painting(folder: Path, path: Path) -> bool:
+    """Tell whether a file holds strokes."""
+    return path.is_relative_to(folder / PAINTED)
+
+
 def _describe(folder: Path, path: Path) -> dict[str, object]:
     content = path.read_bytes()
     return {
@@ -271,18 +284,26 @@ def _refuse_foreign(folder: Path, temporary: Path, visits: list[Visit]) -> None:
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
-    """Rename the finished folder, or put its files in place of those of an earlier sample."""
+    """Rename the finished folder, or put its files in place of those of an earlier sample; nobody's strokes go."""
     if not folder.exists():
         temporary.rename(folder)
         return
-    earlier = [file["path"] for file in _read_record(folder).get("files", [])]
+    earlier = _read_record(folder).get("files", [])
     new = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
     (folder / _RECORD).unlink(missing_ok=True)  # first, so that a half-replaced sample never looks complete
-    _remove(folder / name for name in earlier)
+    _remove(folder / file["path"] for file in earlier if not _is_changed_painting(folder, file))
     for name in sorted(new, key=lambda name: name == _RECORD):  # the record last
+        if _is_painting(folder, folder / name) and (folder / name).exists():
+            continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (temporary / name).replace(folder / name)
     shutil.rmtree(temporary)
+
+
+def _is_changed_painting(folder: Path, file: dict[str, Any]) -> bool:
+    """Tell whether a file of an earlier sample holds strokes that somebody has changed or added to."""
+    path = folder / file["path"]
+    return _is_painting(folder, path) and path.is_file() and _describe(folder, path)["sha256"] != file["sha256"]
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -30,6 +30,7 @@ class PaintSettings(Settings):
 
     folder: Subfolder = Field("painted", description="folder of the strokes, relative to the data folder")
     pairs: list[str] = Field([], description="task/variable pairs to choose snippets for; [] = all")
+    clip_seconds: float = Field(5.0, gt=0, le=600, description="length of a snippet, seconds; as in stratify")
     per_label: int = Field(1, ge=1, le=1000, description="snippets for each task, variable and label")
     frames: int = Field(16, ge=1, le=256, description="frames of a snippet that are painted; as in bake")
     painters: list[Name] = Field(min_length=1, description="people who paint")
@@ -43,8 +44,8 @@ class PaintSettings(Settings):
         default_factory=dict, description="what painters answer before they submit: question, then its answers"
     )
     longest: int = Field(960, ge=64, le=4096, description="longest side of the pictures shown, pixels")
-    radius: float = Field(0.06, gt=0, le=1, description="brush at first, share of the picture's short side")
-    strength: float = Field(0.3, gt=0, le=1, description="paint laid on by one touch at first, 0 to 1")
+    radius: float = Field(0.06, ge=0.004, le=0.5, description="brush at first, share of the picture's short side")
+    strength: float = Field(0.3, ge=0.02, le=1, description="paint laid on by one touch at first, 0 to 1")
     compat: Literal["none", "reference"] = Field(
         "none", description="reference: the published rejection sampling of snippets, which may find too few"
     )
@@ -63,6 +64,7 @@ class OcclusionSettings(Settings):
 
     radius: Block = Field([1, 16, 16], description="half of a block: frames, rows, columns, beside its centre")
     stride: Block = Field([1, 16, 16], description="from one block's centre to the next: frames, rows, columns")
+    centred: bool = Field(True, description="first block half a stride inside, not at the corner as published")
     fill: float = Field(0.0, description="what covers, after normalisation; 0 = the mean colour")
 
 
@@ -89,6 +91,7 @@ class FaithfulnessSettings(Settings):
     """Whether maps say what moves the network."""
 
     snippets: int = Field(0, ge=0, le=100_000, description="snippets tested, evenly over the list; 0 = all")
+    randomised: int = Field(1, ge=0, le=10_000, description="snippets of each pair for which weights are drawn anew")
     steps: int = Field(10, ge=2, le=1000, description="steps of the deletion and insertion curves")
     fill: Literal["mean", "blur"] = Field("mean", description="what stands in for removed places: mean colour or blur")
 
@@ -102,12 +105,14 @@ class CompareSettings(Settings):
         32, ge=2, le=64, description="side at which the earth mover's distance is solved, cells"
     )
     top_share: float = Field(0.1, gt=0, lt=1, description="share of the cells that count as looked at")
-    floor: float = Field(1e-4, gt=0, lt=1, description="share of uniform mass put under maps before divergences")
+    tolerance: float = Field(2.0, ge=0, le=64, description="distance at which the pointing game still counts, cells")
+    centre: float = Field(0.2, gt=0, le=2, description="spread of the centre control, share of the side")
+    floor: float = Field(0.01, gt=0, lt=1, description="share of uniform mass put under maps before divergences")
     faithfulness: FaithfulnessSettings = Field(
         default_factory=FaithfulnessSettings, description="deletion, insertion and randomisation"
     )
     films: int = Field(0, ge=0, le=100_000, description="snippets of which films are made, from the first; 0 = all")
     resamples: int = Field(2000, ge=100, le=1_000_000, description="bootstrap resamples of sessions for the intervals")
     compat: Literal["none", "reference"] = Field(
-        "none", description="reference: the published brush and ranks by order of sorting"
+        "none", description="reference: strokes are painted with the published brush"
     )

@@ -20,6 +20,7 @@ from nbpkg.annotations.sampling import common_window
 from nbpkg.annotations.scheme import AnnotationScheme
 from nbpkg.annotations.spans import overlap_ms
 from nbpkg.errors import MediaError, Problem
+from nbpkg.settings.attention import CompareSettings, PaintSettings
 from nbpkg.settings.base import FoldSettings, VideoSettings
 from nbpkg.settings.experiment import Experiment
 from nbpkg.settings.learning import EncoderSettings, EvaluationSettings, TrainSettings
@@ -47,6 +48,10 @@ CARD = StudyCard(
         "settings and epochs are chosen on training folds.",
         "evaluate": "Each network answers for the clips of the test fold, beside chance, raters' agreement, and each "
         "rater left out in turn.",
+        "paint": "Painters paint over short clips of test sessions where they looked to tell whether the child is "
+        "engaged; they know neither the raters' label nor the network's answer.",
+        "compare": "Maps of where each network looks, beside those of the painters, of chance, and of each painter "
+        "held against the others.",
     },
 )
 
@@ -62,15 +67,26 @@ class InfantEngagement:
         "bake": EncoderSettings,
         "train": TrainSettings,
         "evaluate": EvaluationSettings,
+        "paint": PaintSettings,
+        "compare": CompareSettings,
     }
 
     def conflicts(self, stages: Mapping[str, BaseModel]) -> list[str]:
         """Return sessions named in stratify that parse does not know, and sessions in two groups."""
         scheme, folds = stages.get("parse"), stages.get("stratify")
-        if not isinstance(scheme, AnnotationScheme) or not isinstance(folds, FoldSettings):
-            return []
-        known = set(scheme.sessions)
+        paint, encoder = stages.get("paint"), stages.get("bake")
         found = []
+        if isinstance(paint, PaintSettings) and isinstance(encoder, EncoderSettings) and paint.frames != encoder.frames:
+            found.append(f"paint.frames is {paint.frames}, but networks see bake.frames = {encoder.frames} frames.")
+        if (
+            isinstance(paint, PaintSettings)
+            and isinstance(folds, FoldSettings)
+            and paint.clip_seconds != folds.clip_seconds
+        ):
+            found.append(f"paint.clip_seconds is {paint.clip_seconds}, but stratify.clip_seconds {folds.clip_seconds}.")
+        if not isinstance(scheme, AnnotationScheme) or not isinstance(folds, FoldSettings):
+            return found
+        known = set(scheme.sessions)
         for key, named in (("balance", folds.balance), ("groups", folds.groups)):
             for name, sessions in named.items():
                 strange = [session for session in sessions if session not in known]
@@ -85,7 +101,7 @@ class InfantEngagement:
         return found
 
     def sources(self, stage: str, experiment: Experiment) -> list[Path]:
-        """Return annotation files for parse and evaluate, videos for prepare, and bake's weights file, if any."""
+        """Return annotation files for parse and evaluate, videos for prepare, strokes for paint, weights for bake."""
         if stage == "parse":
             scheme = experiment.of("parse", AnnotationScheme)
             return list_files(experiment.data / scheme.folder, scheme)[0]
@@ -93,6 +109,8 @@ class InfantEngagement:
             return [path for _, path in self.media_jobs(experiment)]
         if stage == "evaluate" and experiment.of("evaluate", EvaluationSettings).write_eaf:
             return self.sources("parse", experiment)
+        if stage == "paint":
+            return sorted((experiment.data / experiment.of("paint", PaintSettings).folder).glob("*/*.jsonl"))
         weights = _weights(experiment) if stage == "bake" else None
         return [weights] if weights is not None and weights.is_file() else []
 

@@ -1,12 +1,15 @@
-"""Where clips lie: windows of one length on a fixed grid, in whole milliseconds."""
+"""Where clips lie, windows of one length on a fixed grid, and which frames they take."""
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from nbpkg.errors import SettingsError
+from nbpkg.errors import MediaError, SettingsError
+from nbpkg.video.frames import FrameStore
 
 
 def grid(start_ms: int, end_ms: int, *, clip_ms: int, stride_ms: int) -> NDArray[np.int64]:
@@ -79,3 +82,88 @@ def _check_lengths(clip_ms: int, stride_ms: int) -> None:
             expected="Both at least 1 ms.",
             remedy="Correct the clip length and the stride in the parameter file.",
         )
+
+
+def frame_numbers(start_ms: ArrayLike, end_ms: ArrayLike, *, fps: Fraction, count: int) -> NDArray[np.int64]:
+    """Return the frames shown at the middles of `count` equal parts of a clip.
+
+    Frames and label cover the same interval, and all clips have equally many frames: at 25/8 frames/s the frames that
+    start inside 5000 ms are 15 or 16. Whole numbers and fractions only: 25/8 frames/s is never 3.12.
+
+    Parameters
+    ----------
+    start_ms, end_ms
+        The clip ``[start, end)``, whole milliseconds; one number, or one for each clip.
+    fps
+        Exact rate, frames per second.
+    count
+        Frames of each clip.
+
+    Returns
+    -------
+    ndarray
+        int64 ``[count]``, or ``[clips, count]``: the frame at ``start + (k + 1/2) (end - start) / count``; frame n is
+        shown from ``n / fps`` until the next.
+
+    Raises
+    ------
+    SettingsError
+        When a clip has no length or `count` is below 1.
+
+    Examples
+    --------
+    >>> frame_numbers(0, 5000, fps=Fraction(25, 8), count=5)
+    array([ 1,  4,  7, 10, 14])
+    """
+    starts, ends = np.asarray(start_ms, dtype=np.int64), np.asarray(end_ms, dtype=np.int64)
+    if count < 1 or np.any(ends <= starts):
+        raise SettingsError(
+            f"No {count} frames can be taken from a clip that ends {int(np.min(ends - starts))} ms after its start.",
+            expected="At least 1 frame and 1 ms.",
+            remedy="Correct the clips' times or the number of frames.",
+        )
+    middles = 2 * np.arange(count, dtype=np.int64) + 1
+    times = starts[..., None] * (2 * count) + middles * (ends - starts)[..., None]  # in 1 / (2 count) ms
+    numbers: NDArray[np.int64] = times * fps.numerator // (2000 * count * fps.denominator)
+    return numbers
+
+
+def find_frames(
+    store: FrameStore, start_ms: ArrayLike, end_ms: ArrayLike, *, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which frames of a store clips take, and how many of them repeat the last one.
+
+    Parameters
+    ----------
+    store
+        Frames of the session.
+    start_ms, end_ms
+        Clips ``[start, end)``, milliseconds; one number, or one for each clip.
+    count
+        Frames of each clip (see `frame_numbers`).
+
+    Returns
+    -------
+    numbers : ndarray
+        int64 ``[count]`` or ``[clips, count]``, all inside the store: what lies beyond the end is the last frame.
+    repeated : ndarray
+        int64, for each clip how many frames lie beyond the end.
+
+    Raises
+    ------
+    MediaError
+        When a clip starts before 0 or more than half of its frames lie beyond the end.
+    """
+    numbers = frame_numbers(start_ms, end_ms, fps=store.fps, count=count)
+    repeated = np.asarray((numbers >= len(store)).sum(axis=-1))
+    starts = np.asarray(start_ms)
+    bad = np.flatnonzero((starts < 0) | (2 * repeated > count))
+    if bad.size:
+        start, end = np.ravel(starts)[bad[0]], np.ravel(end_ms)[bad[0]]
+        raise MediaError(
+            f"The clip from {start} to {end} ms lies outside the video.",
+            where=str(store.path),
+            expected=f"At least half of each clip inside 0 to {store.end_ms} ms.",
+            remedy="Check that labels and video belong to the same session.",
+        )
+    return np.minimum(numbers, len(store) - 1), repeated

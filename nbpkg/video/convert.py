@@ -205,8 +205,8 @@ def convert(
         with open_video(source) as (container, stream):
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = decode_threads
-            reader = _Reader(container, stream, facts)
-            shrink = _Shrinker(facts, recipe, size=(height, width))
+            reader = VideoReader(container, stream, facts)
+            shrink = Shrinker(facts, recipe, size=(height, width))
             for frame in select_frames(reader, fps=recipe.fps, count=count):
                 pixels = shrink(frame)
                 writer.add(pixels)
@@ -230,8 +230,16 @@ def convert(
             film.close()
 
 
-class _Reader:
-    """Iterates over ``(start in seconds, frame)`` of a stream, counting what was amiss."""
+class VideoReader:
+    """Iterates over ``(start in seconds, frame)`` of a stream, counting what was amiss.
+
+    Parameters
+    ----------
+    container, stream
+        An open video.
+    facts
+        What `nbpkg.video.probe` says of it.
+    """
 
     def __init__(self, container: InputContainer, stream: VideoStream, facts: MediaFacts) -> None:
         self.container, self.stream, self.facts = container, stream, facts
@@ -274,8 +282,18 @@ class _Reader:
         return [f"{number} of {self.facts.frames} {text}." for text, number in found.items() if number]
 
 
-class _Shrinker:
-    """Turns a decoded picture into RGB pixels of the wanted size, upright, in the right colours."""
+class Shrinker:
+    """Turns a decoded picture into RGB pixels of the wanted size, upright, in the right colours.
+
+    Parameters
+    ----------
+    facts
+        Of the video.
+    recipe
+        Whether pictures are turned upright.
+    size
+        ``(height, width)`` wanted, pixels, after turning.
+    """
 
     def __init__(self, facts: MediaFacts, recipe: Recipe, *, size: tuple[int, int]) -> None:
         self.quarter_turns = facts.rotation // 90 if recipe.upright else 0
@@ -283,6 +301,7 @@ class _Shrinker:
         self.reformatter = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """Return the picture, uint8 RGB ``[height, width, 3]``."""
         high_definition = frame.width >= 1280 or frame.height > 576
         untagged = Colorspace.ITU709 if high_definition else Colorspace.ITU601
         small = self.reformatter.reformat(

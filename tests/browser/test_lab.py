@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
+import yaml
+from jupyter_lab import photograph, run_all
+from painter_hand import Hand, equals_log
+
+from nbpkg.attention.painting.log import read_painting
 
 pytestmark = pytest.mark.browser
-TOKEN = "for-this-test-only"
-CHROMIUM = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --mute-audio"
-)
-DONE = """() => {
-  const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent.trim());
-  return prompts.length > 3 && prompts.every(t => /\\[\\d+\\]:/.test(t));
-}"""
-SETTINGS = {
-    "@jupyterlab/apputils-extension:notification": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-        "doNotDisturbMode": True,
-    },
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
-}
 PICTURE = "document.querySelectorAll('.widget-interact')[%d].querySelector('img')"
 NOTEBOOKS = {
     "01_parse_annotations": 2,
@@ -41,6 +25,8 @@ NOTEBOOKS = {
     "04_bake": 0,
     "05_train": 1,
     "06_evaluate": 2,
+    "07_paint_human_attention": 1,
+    "08_compare_attention": 1,
 }
 
 
@@ -56,95 +42,27 @@ def project(root, demo, tmp_path_factory):
     assert 'phase = ""' in cell.source
     cell.source = cell.source.replace('phase = ""', 'phase = "head_search"')  # quick, and it has something to pick
     nbformat.write(content, train)
-    (folder / "data").symlink_to(root / "data")
+    sample = Path("data") / "infant_engagement" / "sample"
+    (folder / sample).mkdir(parents=True)
+    for path in (root / sample).iterdir():
+        if path.name == "painted":  # strokes are painted here: never into the sample itself
+            shutil.copytree(path, folder / sample / path.name)
+        else:
+            (folder / sample / path.name).symlink_to(path)
     shutil.copytree(demo, folder / "outputs" / "infant_engagement" / "sample", copy_function=os.link)
     return folder
 
 
 @pytest.fixture(scope="module")
-def lab(project, chromium, tmp_path_factory):
+def lab(project, start_lab):
     """Address of a running JupyterLab."""
-    state = tmp_path_factory.mktemp("jupyter")
-    (state / "config" / "labconfig").mkdir(parents=True)
-    (state / "config" / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "NBPKG_ROOT": str(project),
-        "JUPYTER_CONFIG_DIR": str(state / "config"),
-        "JUPYTER_DATA_DIR": str(state / "data"),
-        "JUPYTER_RUNTIME_DIR": str(state / "runtime"),
-    }
-    environment.pop("NBPKG_LIVE", None)
-    options = [
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        f"--port={port}",
-        "--ServerApp.port_retries=0",
-        f"--IdentityProvider.token={TOKEN}",
-        f"--ServerApp.root_dir={project}",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.extension_manager=readonly",
-    ]
-    log = (state / "log.txt").open("w")
-    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=2)
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield address
-    server.terminate()
-    server.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=chromium, args=CHROMIUM.split())
-        yield opened
-        opened.close()
-
-
-def run_all(page, address: str, notebook: str) -> None:
-    """Open a notebook, run all cells, wait for the last."""
-    page.goto(f"{address}/lab/tree/notebooks/{notebook}?token={TOKEN}&reset", wait_until="domcontentloaded")
-    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
-    page.wait_for_selector("#jp-main-statusbar >> text=/\\| Idle/", timeout=90_000)
-    start_all(page)
-    dialog = page.locator(".jp-Dialog button.jp-mod-accept:has-text('Select')")
-    time.sleep(1.5)  # a kernel that was not quite ready asks which kernel; then nothing has run yet
-    if dialog.count():
-        dialog.click()
-        page.wait_for_selector("#jp-main-statusbar >> text=/\\| Idle/", timeout=90_000)
-        start_all(page)
-    page.wait_for_function(DONE, timeout=180_000)
-
-
-def start_all(page) -> None:
-    page.click(".lm-MenuBar-item:has-text('Run')")
-    page.click(".lm-Menu-item:has-text('Run All Cells')")
-
-
-def photograph(page, name: str) -> None:
-    """Keep a picture of each figure where somebody asked for them."""
-    folder = os.environ.get("NBPKG_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{folder}/{name}.png")
+    return start_lab(project).address
 
 
 @pytest.mark.parametrize(("notebook", "pickers"), NOTEBOOKS.items())
 def test_runs_live_with_pickers(lab, browser, project, notebook, pickers):
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    run_all(page, lab, f"{notebook}.ipynb")
+    run_all(page, lab, f"notebooks/{notebook}.ipynb")
     errors = page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']")
     assert errors.count() == 0, errors.first.inner_text()
     drop_downs = page.locator(".widget-dropdown select")
@@ -159,3 +77,69 @@ def test_runs_live_with_pickers(lab, browser, project, notebook, pickers):
         photograph(page, f"{notebook}_{place}")
     photograph(page, notebook)
     page.close()
+
+
+def test_a_new_painter_paints_in_notebook_07(lab, browser, project):
+    """The whole way: paint three frames, erase, undo, answer, submit, lose the kernel in mid-stroke, come back."""
+    settings = project / "params" / "infant_engagement" / "sample.yaml"
+    values = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    values["paint"] |= {"painters": [*values["paint"]["painters"], "p4"], "painters_per_snippet": 4}
+    settings.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    notebook = "notebooks/07_paint_human_attention.ipynb"
+    run_all(page, lab, notebook, cells=16)
+    hand = Hand(page)
+    hand.begin("p4")
+    for frame in range(3):
+        hand.paint((0.3, 0.3), (0.4, 0.35), (0.35, 0.45))
+        if frame == 0:
+            hand.key("e")
+            hand.paint((0.3, 0.3), (0.33, 0.31))
+            hand.key("Control+z", "b", "]")
+        if frame == 2:
+            time.sleep(1.5)  # until the remark about the brush's size has faded
+            photograph(page, "painter_in_07")
+        hand.key("ArrowRight")
+    hand.is_saved()
+    (path,) = (project / values["data"] / "painted" / "p4").glob("*.jsonl")
+    painting = read_painting(path)
+    assert [stroke.frame for stroke in painting.strokes] == [0, 1, 2]
+    assert {stroke.tool for stroke in painting.strokes} == {"brush"}  # the eraser was taken back
+    assert painting.strokes[1].radius > painting.strokes[0].radius
+    equals_log(hand, path)
+    first = hand.root.locator(".nbp-title").inner_text()
+    hand.key("2", "6", "Enter")
+    hand.page.wait_for_function(
+        "old => document.querySelector('.nbp-title').innerText !== old", arg=first, timeout=30_000
+    )
+    assert read_painting(path).state == "done"
+
+    hand.paint((0.5, 0.5), (0.6, 0.6))
+    hand.is_saved()
+    (second,) = set((project / values["data"] / "painted" / "p4").glob("*.jsonl")) - {path}
+    hand.press((0.2, 0.5), (0.3, 0.6))
+    kill_kernels(project)
+    assert len(read_painting(second).strokes) == 1
+    page.close()  # with the stroke in hand
+
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    run_all(page, lab, notebook, cells=16)
+    hand = Hand(page)
+    hand.begin("p4")
+    hand.is_saved()
+    assert len(read_painting(second).strokes) == 1
+    equals_log(hand, second)
+    page.close()
+
+
+def kill_kernels(project) -> None:
+    """Kill the kernels that run in a project, as the system does when memory runs out."""
+    kernels = [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if "ipykernel_launcher" in (process.info["cmdline"] or [])
+        and Path(process.info["cwd"] or "/").resolve() == (project / "notebooks").resolve()
+    ]
+    assert kernels
+    for process in kernels:
+        process.kill()

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from nbpkg.datasets.preprocess import Preprocess, crop, find_frames, frame_numbers, normalise, read_clip
+from nbpkg.datasets.preprocess import Preprocess, crop, normalise, read_clip
 from nbpkg.errors import MediaError, SettingsError, WeightsError
+from nbpkg.video.clips import find_frames, frame_numbers
 
 FPS = Fraction(25, 8)
 KINETICS = Preprocess(size=8, frames=4, mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))

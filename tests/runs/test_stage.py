@@ -143,13 +143,13 @@ def finish(root, name, files, **changes):
 @pytest.fixture
 def baked(tmp_path):
     """A project in which everything before training has finished."""
-    for name, files in {
+    for name, made in {
         "parse": ("spans.csv", "tasks.csv"),
         "prepare": ("media.csv",),
         "stratify": ("samples.csv", "folds.csv"),
         "bake": ("features.csv", "draws.csv", "shards.json", "encoder.json", "encoder.safetensors"),
     }.items():
-        finish(tmp_path, name, files)
+        finish(tmp_path, name, made)
     return tmp_path
 
 

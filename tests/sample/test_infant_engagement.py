@@ -72,7 +72,7 @@ def test_finished_sample_is_left_alone_and_damaged_one_is_made_again(tmp_path):
 
     whole = film.read_bytes()
     film.write_bytes(whole[:1000])
-    (folder / "painted").mkdir()
+    (folder / "painted").mkdir(exist_ok=True)
     (folder / "painted" / "strokes.jsonl").write_text("{}\n")
     make_sample(folder, **settings)
     assert film.read_bytes() == whole

@@ -1,0 +1,1 @@
+"""Which snippets are painted, and by whom."""
