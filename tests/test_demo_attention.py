@@ -162,31 +162,40 @@ def lift(values: np.ndarray, region: np.ndarray) -> float:
     return float((values * region).sum()) / total / float(region.mean()) if total else np.nan
 
 
+@pytest.fixture
+def project(root, demo, tmp_path):
+    folder = tmp_path / "private"
+    folder.mkdir()
+    for name in ("notebooks", "params"):
+        shutil.copytree(root / name, folder / name)
+    place = Path("infant_engagement") / "sample"
+    shutil.copytree(demo, folder / "outputs" / place, copy_function=os.link)
+    (folder / "data").symlink_to(root / "data")
+    return folder
+
+
+def run_notebook(project: Path, name: str, out: Path, *changes: str) -> subprocess.CompletedProcess[str]:
+    """Run a notebook of a copy of the project, headless, with some settings changed."""
+    command = [sys.executable, "-m", "nbpkg", "run", f"notebooks/{name}.ipynb", str(out)]
+    return subprocess.run(
+        [*command, "-f", "params/infant_engagement/sample.yaml", *changes],
+        cwd=project,
+        env={**os.environ, "NBPKG_ROOT": str(project)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
 class TestPrivacy:
     """Reports of 07 and 08 with the default of ``report``, which the sample, whose people are drawn, does not use."""
-
-    @pytest.fixture
-    def project(self, root, demo, tmp_path):
-        folder = tmp_path / "private"
-        folder.mkdir()
-        for name in ("notebooks", "params"):
-            shutil.copytree(root / name, folder / name)
-        place = Path("infant_engagement") / "sample"
-        shutil.copytree(demo, folder / "outputs" / place, copy_function=os.link)
-        (folder / "data").symlink_to(root / "data")
-        return folder
 
     def test_by_default_no_frame_is_shown_unpixelated(self, project, demo):
         stores = open_stores(run_of(demo, "prepare"), table_of(demo, "prepare", "media"))
         found = {}
         for frames in ("pixelated", "full"):
             out = project / f"{frames}.ipynb"
-            command = [sys.executable, "-m", "nbpkg", "run", "notebooks/07_paint_human_attention.ipynb", str(out)]
-            values = ["-f", "params/infant_engagement/sample.yaml", "-p", "report.frames", frames]
-            environment = {**os.environ, "NBPKG_ROOT": str(project)}
-            done = subprocess.run(
-                [*command, *values], cwd=project, env=environment, capture_output=True, text=True, timeout=300
-            )
+            done = run_notebook(project, "07_paint_human_attention", out, "-p", "report.frames", frames)
             assert done.returncode == 0, done.stdout + done.stderr
             content = nbformat.read(out, as_version=4)
             assert "widgets" not in content.metadata
@@ -208,3 +217,15 @@ def search(frame: np.ndarray, png: bytes) -> float:
         detail = cv2.Laplacian(small.astype(np.float32), cv2.CV_32F)
         best = max(best, float(cv2.matchTemplate(picture, detail, cv2.TM_CCOEFF_NORMED).max()))
     return best
+
+
+def test_before_anybody_has_painted_07_ends_well_and_08_says_what_to_do(project):
+    changes = ("-p", "paint.folder", "nobody")
+    done = run_notebook(project, "07_paint_human_attention", project / "07.ipynb", *changes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    place = project / "outputs" / "infant_engagement" / "sample"
+    assert set(table_of(place, "paint", "paintings")["state"]) == {"todo"}
+    done = run_notebook(project, "08_compare_attention", project / "08.ipynb", *changes)
+    assert done.returncode != 0
+    assert "Paint in notebooks/07_paint_human_attention.ipynb" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

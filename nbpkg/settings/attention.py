@@ -33,7 +33,7 @@ class PaintSettings(Settings):
     clip_seconds: float = Field(5.0, gt=0, le=600, description="length of a snippet, seconds; as in stratify")
     per_label: int = Field(1, ge=1, le=1000, description="snippets for each task, variable and label")
     frames: int = Field(16, ge=1, le=256, description="frames of a snippet that are painted; as in bake")
-    painters: list[Name] = Field(min_length=1, description="people who paint")
+    painters: list[Name] = Field([], description="people who paint; [] = the raters")
     painters_per_snippet: int = Field(
         3, ge=1, le=100, description="painters of each snippet; with one, as published, there is no human ceiling"
     )

@@ -22,6 +22,7 @@ from nbpkg.settings.base import InputChoice, Name, ReportSettings, Settings
 Model = TypeVar("Model", bound=BaseModel)
 
 STAGES = ("parse", "prepare", "stratify", "bake", "train", "evaluate", "paint", "compare")
+OPTIONAL = ("paint", "compare")  # stages that an experiment runs only if it states settings for them: people must paint
 
 PARAMETERS_CELL = """\
 study = "infant_engagement"  # which study: a module of nbpkg/studies
@@ -216,7 +217,8 @@ def resolve(
             problems.append(Problem(f"{stage}: this study has no such stage yet.", remedy=f"Remove {stage!r}."))
     header_values = {key: values[key] for key in Header.model_fields if key in values}
     header = _validated(Header, header_values, "", problems)
-    stages = {name: _validated(model, values.get(name) or {}, name, problems) for name, model in models.items()}
+    wanted = {name: model for name, model in models.items() if name not in OPTIONAL or values.get(name)}
+    stages = {name: _validated(model, values.get(name) or {}, name, problems) for name, model in wanted.items()}
     if isinstance(header, Header):
         for stage in header.inputs:
             if stage not in models:

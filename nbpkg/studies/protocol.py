@@ -144,5 +144,11 @@ def open_stage(name: str, variables: Mapping[str, Any]) -> tuple[runs.Stage, Stu
     if experiments.was_injected(variables):  # papermill started from a live notebook inherits its server's mark
         os.environ.setdefault("NBPKG_LIVE", "0")
     study, experiment = check_values(experiments.read_cell(variables))
+    if name not in experiment.stages:
+        raise SettingsError(
+            f"Experiment {experiment.header.experiment!r} has no settings for {name!r}, so it does not run this stage.",
+            expected=f"A section '{name}:' in its parameter file.",
+            remedy="Add it; params/<study>/sample.yaml has one and docs/params.md explains every key.",
+        )
     stage = runs.open_stage(name, experiment, about=study.card.stages[name], sources=study.sources(name, experiment))
     return stage, study

@@ -71,7 +71,7 @@ def choose(
         pairs=tuple(pairs),
         clip_ms=round(settings.clip_seconds * 1000),
         per_label=settings.per_label,
-        painters=tuple(settings.painters),
+        painters=tuple(settings.painters or sorted(set(spans["rater"]))),
         painters_per_snippet=settings.painters_per_snippet,
         painter_may_have_rated=settings.painter_may_have_rated,
     )
