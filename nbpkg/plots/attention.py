@@ -21,7 +21,6 @@ from nbpkg.errors import TableError
 from nbpkg.plots import style
 from nbpkg.plots.evaluation import each_row, legend_of_all
 from nbpkg.plots.overlay import name_map
-from nbpkg.plots.painting import spread_points
 
 CONTROL = style.INK
 _COLUMNS = 3  # panels side by side
@@ -92,8 +91,9 @@ def scores_by_pair(
         raise TableError(f"There is no {metric!r} of {level}s to draw.", expected=f"One of {', '.join(MEASURES)}.")
     methods, others = _name_rows(rows)
     names = methods + others
-    figure, found = style.by_task(rows, width=2.6, height=0.22 * len(names) + 0.75)
-    for task, variable, axis in found:
+    pairs = sorted(set(zip(rows["task"], rows["variable"], strict=True)))
+    figure, axes = make_panels(len(pairs), height=0.22 * len(names) + 0.75, width=2.8)
+    for (task, variable), axis in zip(pairs, axes, strict=True):
         own = rows[(rows["task"] == task) & (rows["variable"] == variable)]
         _draw_scores(axis, own, names)
         axis.axhline(len(methods) - 0.5, color=style.GREY, lw=0.8)
@@ -101,7 +101,7 @@ def scores_by_pair(
         axis.set_title(f"{task} · {variable}\n{_count(own)}", fontsize=9)
     facts = MEASURES[metric]
     figure.supxlabel(f"{facts.title}, {facts.direction} is better", fontsize=9, color=style.INK)
-    legend_of_all(figure, [axis for _, _, axis in found])
+    legend_of_all(figure, list(axes))
     return figure
 
 
@@ -226,48 +226,6 @@ def ranking(ranked: pd.DataFrame) -> Figure:
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axis, shrink=0.8, aspect=16)
     bar.set_ticks([-100, 0, 100], labels=["farther away", "best map that\nknows nothing", "people"])
     bar.ax.tick_params(labelsize=8)
-    return figure
-
-
-def score_by_session(
-    comparisons: pd.DataFrame, *, metric: str, level: str = "frame", condition: str = "matching"
-) -> Figure:
-    """Draw one measure of every snippet by session and method, to see whether a few sessions make the mean.
-
-    Parameters
-    ----------
-    comparisons
-        Table ``comparisons``.
-    metric, level, condition
-        As in `scores_by_pair`.
-    """
-    rows = comparisons[(comparisons["metric"] == metric) & (comparisons["level"] == level)]
-    people = rows[rows["source"] == HUMAN]
-    rows = rows[(rows["source"] == NETWORK) & (rows["condition"] == condition)]
-    if rows.empty:
-        raise TableError(f"There is no {metric!r} of {level}s to draw.", expected=f"One of {', '.join(MEASURES)}.")
-    methods, sessions = list(dict.fromkeys(rows["method"])), sorted(set(rows["session"]))
-    shown = [*((name, rows[rows["method"] == name], style.MODEL) for name in methods), (HUMAN, people, style.HUMAN)]
-    figure, axes = make_panels(len(shown), height=0.24 * len(sessions) + 0.7, columns=4, width=2.1)
-    for (name, part, colour), axis in zip(shown, axes, strict=False):
-        for row, session in enumerate(sessions):
-            own = part.loc[part["session"] == session, "value"].dropna().sort_values().to_numpy(np.float64)
-            axis.plot(own, row + spread_points(len(own)), ".", ms=5, color=colour, alpha=0.5, label="snippet")
-            if len(own):
-                ends = [row - 0.34, row + 0.34]
-                axis.plot([own.mean()] * 2, ends, color=style.INK, lw=1.6, label="mean of the session")
-        whole = part["value"].mean()
-        if whole == whole:
-            axis.axvline(whole, color=colour, lw=1, ls=":", label="mean of all snippets")
-        finish_rows(axis, sessions)
-        axis.set_title(f"{title_of(name)}\nn = {int(part['value'].notna().sum())} snippets", fontsize=9)
-    values = pd.concat([part["value"] for _, part, _ in shown]).dropna()
-    edge = 0.04 * max(float(np.ptp(values)), 0.1) if len(values) else 0.1
-    for axis in axes:
-        axis.set_xlim(values.min() - edge, values.max() + edge)
-    facts = MEASURES[metric]
-    style.outer_labels(figure, f"{facts.title}, {facts.direction} is better", "session")
-    legend_of_all(figure, list(axes))
     return figure
 
 

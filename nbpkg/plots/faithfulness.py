@@ -2,64 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from nbpkg.attention.comparing.summary import NETWORK
 from nbpkg.attention.faithfulness_scores import MAP, RANDOM
 from nbpkg.errors import TableError
 from nbpkg.plots import style
-from nbpkg.plots.attention import finish_rows, make_panels, title_of
-from nbpkg.plots.evaluation import each_row, legend_of_all
-from nbpkg.plots.painting import spread_points
+from nbpkg.plots.attention import make_panels, title_of
+from nbpkg.plots.evaluation import legend_of_all
 
 _COLUMNS = 6
 TESTS = {
     "deletion": "deletion\n(lower is better)",
     "insertion": "insertion\n(higher is better)",
 }
-
-
-def network_answers(maps: pd.DataFrame, snippets: pd.DataFrame) -> Figure:
-    """Draw what the networks answer for the painted snippets: of a wrong answer, maps show the wrong reasons.
-
-    Parameters
-    ----------
-    maps, snippets
-        The tables of the same names; of the maps, those of the trained networks.
-    """
-    own = maps[(maps["source"] == NETWORK) & (maps["condition"] == "matching")].drop_duplicates("snippet_id")
-    own = own.merge(snippets[["snippet_id", "label"]], on="snippet_id", validate="one_to_one")
-    if own.empty:
-        raise TableError("There are no maps of trained networks to draw.")
-    pairs = sorted(dict.fromkeys(zip(own["task"], own["variable"], strict=True)))
-    figure, axes = style.panels(1, 1, width=5.6, height=0.5 * len(pairs) + 0.7)
-    axis = axes[0, 0]
-    axis.axvline(0.5, color=style.CHANCE, ls="--", lw=1, label="undecided")
-    for row, (task, variable) in enumerate(pairs):
-        part = own[(own["task"] == task) & (own["variable"] == variable)]
-        for label, colour, shift, mark in ((1, style.ORANGE, -0.17, "o"), (0, style.SKY, 0.17, "s")):
-            at = np.sort(part.loc[part["label"] == label, "probability"].to_numpy(np.float64))
-            named = f"raters agree: {'yes' if label else 'no'}"
-            axis.plot(
-                at,
-                row + shift + 0.5 * spread_points(len(at)),
-                mark,
-                ms=5,
-                color=colour,
-                mec=style.INK,
-                mew=0.4,
-                label=named,
-            )
-        text = f"{int((part['predicted'] == part['label']).sum())} of n = {len(part)} right"
-        axis.text(1.02, row, text, transform=axis.get_yaxis_transform(), va="center", fontsize=8, color=style.INK)
-    finish_rows(axis, [f"{task} · {variable}" for task, variable in pairs])
-    axis.set_xlim(-0.03, 1.03)
-    axis.set_xlabel("probability that the network gives to the raters' class (right of the line: right)")
-    style.legend(figure, axis)
-    return figure
 
 
 def curves(means: pd.DataFrame, *, task: str = "all", variable: str = "all") -> Figure:
@@ -105,41 +62,6 @@ def curves(means: pd.DataFrame, *, task: str = "all", variable: str = "all") -> 
         for axis in axes[line::2, 0]:
             axis.set_ylabel(words, fontsize=8)
     style.outer_labels(figure, "share of the pixels removed, or put in", "probability of the raters' class")
-    legend_of_all(figure, list(axes.flat))
-    return figure
-
-
-def areas(measured: pd.DataFrame, *, task: str = "all", variable: str = "all") -> Figure:
-    """Draw the areas under deletion and insertion curves of every method, beside random order, and the gain over it.
-
-    Parameters
-    ----------
-    measured
-        From `nbpkg.attention.faithfulness_scores.measure_areas`.
-    task, variable
-        Which of them; ``all`` is all together.
-    """
-    rows = _pick(measured, task, variable)
-    methods = list(dict.fromkeys(rows["method"]))
-    figure, axes = style.panels(1, 4, width=2.05, height=0.27 * len(methods) + 0.85, share=False)
-    for place, test in enumerate(TESTS):
-        for side, axis in enumerate(axes[0, 2 * place : 2 * place + 2]):
-            own = rows[rows["test"] == test]
-            for one in each_row(own):
-                row = methods.index(one.method)
-                low, high, value = (one.gain_low, one.gain_high, one.gain) if side else (one.low, one.high, one.value)
-                if not side:
-                    axis.plot([one.random], [row], "|", ms=11, mew=1.8, color=style.CHANCE, label="random order")
-                axis.plot([low, high], [row, row], color=style.MODEL, lw=2.2, alpha=0.5)
-                axis.plot([value], [row], "o", ms=6, color=style.MODEL, label="order of the map, 95 % over sessions")
-            if side:
-                axis.axvline(0, color=style.CHANCE, ls="--", lw=1)
-            finish_rows(axis, [title_of(name) for name in methods] if place + side == 0 else [""] * len(methods))
-            better = "right is better" if side else f"{own['direction'].iloc[0]} is better"
-            axis.set_title(
-                f"{f'{test}: gain over random' if side else f'{test}: area'}\n{better}\n{_count(own)}", fontsize=8
-            )
-    figure.supxlabel("area under the curve = mean probability of the raters' class", fontsize=9, color=style.INK)
     legend_of_all(figure, list(axes.flat))
     return figure
 

@@ -62,43 +62,6 @@ def regions(regions: pd.DataFrame, snippets: pd.DataFrame) -> Figure:
     return figure
 
 
-def balance(snippets: pd.DataFrame) -> Figure:
-    """Draw how many snippets were chosen of every task, variable and label in every session.
-
-    Parameters
-    ----------
-    snippets
-        Table ``snippets``.
-    """
-    if snippets.empty:
-        return style.blank("snippets")
-    kinds = snippets[["task", "variable"]].drop_duplicates().sort_values(["task", "variable"])
-    cells = [(task, variable, label) for task, variable in kinds.to_numpy().tolist() for label in (1, 0)]
-    sessions = sorted(set(snippets["session"]))
-    counts = snippets.groupby(["task", "variable", "label", "session"]).size().to_dict()
-    matrix = np.array([[counts.get((*cell, session), 0) for session in sessions] for cell in cells])
-    figure, axes = style.panels(1, 1, width=0.62 * len(sessions) + 2.6, height=0.27 * len(cells) + 0.5)
-    axis = axes[0, 0]
-    for (row, column), count in np.ndenumerate(matrix):
-        if count:
-            axis.barh(row, 0.92, left=column - 0.46, height=0.8, color=LABELS[cells[row][2]], alpha=0.7)
-        axis.text(column, row, str(count) if count else "·", ha="center", va="center", fontsize=9, color=style.INK)
-    for row, total in enumerate(matrix.sum(axis=1)):
-        axis.text(len(sessions) - 0.35, row, f"n = {total}", va="center", fontsize=8, color=style.INK)
-    for row in range(2, len(cells), 2):
-        axis.axhline(row - 0.5, color=style.PALE, lw=1)
-    names = [f"{task} · {variable} · {WORDS[label]}" for task, variable, label in cells]
-    axis.set_yticks(range(len(cells)), names)
-    totals = [f"{session}\nn = {total}" for session, total in zip(sessions, matrix.sum(axis=0), strict=True)]
-    axis.set_xticks(range(len(sessions)), totals)
-    axis.set_xlim(-0.5, len(sessions) - 0.5)
-    axis.set_ylim(len(cells) - 0.5, -0.5)
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    axis.set_title(f"snippets chosen (n = {len(snippets)})", fontsize=9)
-    return figure
-
-
 def progress(paintings: pd.DataFrame) -> Figure:
     """Draw how far every painter is through their snippets.
 

@@ -12,7 +12,7 @@ from matplotlib import pyplot
 
 from nbpkg.attention.comparing.measures import MEASURES
 from nbpkg.attention.comparing.summary import rank_methods, summarise_comparisons
-from nbpkg.attention.faithfulness_scores import MAP, RANDOM, average_curves, measure_areas
+from nbpkg.attention.faithfulness_scores import MAP, RANDOM, average_curves
 from nbpkg.errors import TableError
 from nbpkg.plots import attention as figures
 from nbpkg.plots import faithfulness, style
@@ -161,42 +161,6 @@ def test_ranking_shows_shares_of_the_way_from_chance_to_people(attention):
         figures.ranking(ranked[:0])
 
 
-def test_sessions_show_every_snippet_and_their_mean(comparisons):
-    figure = figures.score_by_session(comparisons, metric="auc_judd")
-    axis = figure.axes[0]
-    own = comparisons.query("source == 'network' and method == 'gradcam' and condition == 'matching'")
-    own = own[own["metric"] == "auc_judd"]
-    dots = [line.get_xdata() for line in axis.lines if line.get_marker() == "."]
-    assert [len(values) for values in dots] == [4, 4, 4, 4]
-    assert sorted(np.concatenate(dots)) == sorted(own["value"])
-    means = [line.get_xdata()[0] for line in axis.lines if line.get_linewidth() == 1.6]
-    assert means == pytest.approx(own.groupby("session")["value"].mean().tolist())
-    text = words(figure)
-    for expected in ("Grad-CAM\nn = 16 snippets", "one painter against another", "s4", "AUC (Judd), higher is better"):
-        assert expected in text
-    assert len({axis.get_xlim() for axis in figure.axes[:3]}) == 1
-    with pytest.raises(TableError):
-        figures.score_by_session(comparisons, metric="pointing_game")
-
-
-def test_answers_show_the_probability_of_the_raters_class(comparisons):
-    snippets = comparisons.drop_duplicates("snippet_id")[["snippet_id", "task", "variable", "label"]]
-    maps = snippets.assign(source="network", method="gradcam", target=snippets["label"], condition="matching")
-    maps = maps.assign(probability=np.linspace(0.1, 0.9, len(maps))).drop(columns="label")
-    maps = maps.assign(predicted=np.where(maps["probability"] > 0.5, maps["target"], 1 - maps["target"]))
-    both = pd.concat([maps, maps.assign(method="occlusion"), maps.assign(condition="opposite"),
-                      maps.assign(source="random network")])  # fmt: skip
-    figure = faithfulness.network_answers(both, snippets)
-    text = words(figure)
-    right = (maps["probability"] > 0.5).groupby(maps["task"]).sum()
-    for task in ("drums", "eggs"):
-        assert f"{right[task]} of n = 8 right" in text
-    drawn = np.concatenate([line.get_xdata() for line in figure.axes[0].lines if line.get_marker() in ("o", "s")])
-    assert sorted(drawn) == pytest.approx(sorted(maps["probability"]))
-    with pytest.raises(TableError):
-        faithfulness.network_answers(both[both["source"] != "network"], snippets)
-
-
 @pytest.fixture(scope="module")
 def tested() -> pd.DataFrame:
     """Deletion, insertion and randomisation of two methods; one has no map at the end of the cascade."""
@@ -235,20 +199,6 @@ def test_curves_show_map_and_random_order_of_both_tests(tested):
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0%", "50%", "100%"]
     with pytest.raises(TableError, match="nothing to draw for drums"):
         faithfulness.curves(means, task="drums", variable="attending")
-
-
-def test_areas_stand_beside_random_order(tested):
-    measured = measure_areas(tested, seed=0, resamples=50)
-    assert list(measured["method"][:2]) == ["occlusion", "occlusion"]  # methods keep their order
-    figure = faithfulness.areas(measured)
-    deletion = measured[measured["test"] == "deletion"]
-    assert marks(figure.axes[0], "o") == deletion["value"].tolist()
-    assert marks(figure.axes[0], "|") == deletion["random"].tolist()
-    assert marks(figure.axes[1], "o") == deletion["gain"].tolist()
-    assert min(deletion["gain"]) > 0
-    text = words(figure)
-    for expected in ("deletion: area\nlower is better", "insertion: area\nhigher is better", "gain over random"):
-        assert expected in text
 
 
 def test_randomisation_shows_every_block_and_what_is_undefined(tested):

@@ -90,14 +90,6 @@ def test_regions_and_choice_lie_at_their_times(regions, snippets):
     assert sum(colour == to_rgba(style.SKY) for _, _, colour in bars(figure.axes[2])) == 0
 
 
-def test_balance_counts_every_cell_and_both_margins(snippets):
-    text = words(painting.balance(snippets))
-    for expected in ("eggs · attending · yes", "drums · participating · no", "s1\nn = 8", "s3\nn = 4", "n = 3", "n = 2",
-                     "snippets chosen (n = 20)"):  # fmt: skip
-        assert expected in text
-    assert text.split(" | ").count("·") == 4  # no snippet of label no in s3
-
-
 def test_progress_shows_states_n_and_work(paintings):
     figure = painting.progress(paintings)
     text = words(figure)
@@ -193,7 +185,6 @@ def test_nothing_to_draw_yet_is_said_in_the_figure(regions, snippets, paintings,
     """A person who opens the notebook before anything is painted needs the painter, not an error."""
     for figure, what in (
         (painting.regions(regions[:0], snippets[:0]), "no regions yet"),
-        (painting.balance(snippets[:0]), "no snippets yet"),
         (painting.progress(paintings[:0]), "no paintings yet"),
         (painting.effort(paintings[paintings["painter"] == "p3"]), "no finished paintings yet"),
         (painting.answers(answers[answers["question"] == "smiling"], snippets, absent="no"), "no answers"),

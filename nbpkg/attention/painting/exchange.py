@@ -17,13 +17,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from nbpkg.attention.painting.strokes import Painting
 from nbpkg.errors import PaintingError
 from nbpkg.runs.files import new_file, write_array
+from nbpkg.video.film import write_film
 
 _FIELD = re.compile(r"[^_/\\]+")
 
@@ -194,7 +194,7 @@ def write_published(
     with new_file(target / "info.json") as temporary:
         temporary.write_text(json.dumps(info, indent=4, ensure_ascii=False), encoding="utf-8")
     if frames is not None:
-        _film(frames, target / "visualization.mp4", fps=fps)
+        write_film(frames, target / "visualization.mp4", fps=fps)
     return target
 
 
@@ -315,17 +315,3 @@ def _broken(folder: Path, what: str) -> PaintingError:
         expected="heatmap.npy and info.json as the published painting tool writes them.",
         remedy="Take the folder from its backup, or move it away.",
     )
-
-
-def _film(frames: NDArray[np.uint8], path: Path, *, fps: Fraction) -> None:
-    """Write H.264, the same bytes for the same frames; a side of odd length is continued by a row or column."""
-    even = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
-    flags = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with new_file(path) as temporary, av.open(str(temporary.resolve()), "w", format="mp4", options=flags) as container:
-        stream = container.add_stream("libx264", rate=fps)
-        stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
-        stream.options = {"crf": "18", "preset": "medium", "threads": "1"}  # x264 splits pictures by thread count
-        stream.codec_context.flags |= av.codec.context.Flags.bitexact
-        for pixels in even:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
