@@ -320,8 +320,13 @@ class TestSummary:
         assert defined[["low", "high"]].isna().all(axis=None)
         assert (defined["reason"] == "no interval: the snippets are of one session").all()
         alone = found.assign(value=found["value"].where(found["source"] != "human"))
-        human = pick(summary.summarise_comparisons(alone, seed=0, resamples=50), source="human")
-        assert (human["reason"] == "no snippet was painted by two people").all()
+        lonely = summary.summarise_comparisons(alone, seed=0, resamples=50)
+        assert (pick(lonely, source="human")["reason"] == "no snippet was painted by two people").all()
+        machine = pick(lonely, source="network", condition="matching")
+        assert (machine["reason"] == "no ceiling: no snippet was painted by two people").all()
+        facts = summary.headline(lonely)
+        assert np.isnan(facts["human ceiling"])
+        assert facts["most like people"] == "good"  # without people there is no way to go, but still a best method
 
     def test_same_seed_same_numbers(self, found, attention):
         again = summary.summarise_comparisons(found.sample(frac=1, random_state=0), seed=0, resamples=500)

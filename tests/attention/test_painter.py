@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from nbpkg.attention.painting.lines import read_painting
-from nbpkg.attention.painting.painter import Painter, PainterOptions, shown
+from nbpkg.attention.painting.painter import Painter, PainterOptions, show_painter
 from nbpkg.attention.painting.pictures import Clip
 from nbpkg.errors import MediaError, PaintingError
 
@@ -260,9 +260,9 @@ def test_options_outside_their_range_are_refused(name):
 def test_headless_makes_no_widget(monkeypatch, tmp_path, capsys):
     how = {"folder": tmp_path, "load": picture_clip, "questions": QUESTIONS, "painters": ["ann", "bob"]}
     monkeypatch.setenv("NBPKG_LIVE", "0")
-    assert shown(QUEUE, SNIPPETS, **how) is None
+    assert show_painter(QUEUE, SNIPPETS, **how) is None
     assert "4 snippets for 2 painters" in capsys.readouterr().err
     monkeypatch.setenv("NBPKG_LIVE", "1")
-    painter = shown(QUEUE, SNIPPETS, **how)
+    painter = show_painter(QUEUE, SNIPPETS, **how)
     assert isinstance(painter, Painter)
     painter.close()

@@ -172,21 +172,21 @@ def rank_methods(
 
 
 def headline(attention: pd.DataFrame) -> dict[str, float | str]:
-    """Return the numbers of the method that comes nearest to people, for the index of reports.
+    """Return the numbers of the method that correlates best with people, for the index of reports.
 
     Parameters
     ----------
     attention
         Table ``attention``.
     """
-    ranked = rank_methods(attention)
-    method = str(ranked.loc[ranked["source"] == NETWORK, "method"].iloc[0])
     rows = attention[
         (attention["task"] == "all") & (attention["metric"] == "linear_correlation") & (attention["level"] == "frame")
     ]
-    rows = rows[(rows["source"] == NETWORK) & (rows["method"] == method) & (rows["condition"] == "matching")]
+    rows = rows[(rows["source"] == NETWORK) & (rows["condition"] == "matching")]
+    best = rows.sort_values("value", ascending=False, kind="stable")
     names = {"correlation with people": "value", "chance": "chance", "human ceiling": "ceiling"}
-    return {"most like people": method, **{name: float(rows[column].iloc[0]) for name, column in names.items()}}
+    facts = {name: float(best[column].iloc[0]) for name, column in names.items()}
+    return {"most like people": str(best["method"].iloc[0]), **facts}
 
 
 def _split(comparisons: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
@@ -220,6 +220,7 @@ def _list_rows(keys: list[tuple[str, ...]], means: Means) -> Iterator[dict[str, 
         direction = MEASURES[metric].direction
         is_difference = source == AGAINST_RANDOM or condition == "difference"
         chance, chance_of = (0.0, "no difference") if is_difference else _best_control(value_of, metric, level)
+        ceiling = np.nan if is_difference else value_of.get((HUMAN, "", "", metric, level), np.nan)
         row = {name: getattr(means, name)[place].item() for name in Means._fields}
         yield {
             **dict(zip(SERIES, key, strict=True)),
@@ -227,8 +228,8 @@ def _list_rows(keys: list[tuple[str, ...]], means: Means) -> Iterator[dict[str, 
             **row,
             "chance": chance,
             "chance_of": chance_of,
-            "ceiling": np.nan if is_difference else value_of.get((HUMAN, "", "", metric, level), np.nan),
-            "reason": _say_why(source, row["n"], row["n_groups"]),
+            "ceiling": ceiling,
+            "reason": _say_why(source, row["n"], row["n_groups"], is_open=np.isnan(ceiling) and not is_difference),
         }
 
 
@@ -242,12 +243,15 @@ def _best_control(value_of: dict[tuple[str, ...], float], metric: str, level: st
     return known[best], best
 
 
-def _say_why(source: str, n: int, n_groups: int) -> str:
+def _say_why(source: str, n: int, n_groups: int, *, is_open: bool) -> str:
+    """Say which number is missing and why; `is_open` when there is no ceiling."""
     if n == 0 and source == HUMAN:
         return "no snippet was painted by two people"
     if n == 0:
         return "defined for no snippet: the map is constant, or nothing to compare with was painted"
-    return "" if n_groups >= 2 else "no interval: the snippets are of one session"
+    missing = ["no interval: the snippets are of one session"] if n_groups < 2 else []
+    missing += ["no ceiling: no snippet was painted by two people"] if is_open else []
+    return "; ".join(missing)
 
 
 def _divide(part: Array, whole: Array) -> Array:

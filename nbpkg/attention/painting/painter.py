@@ -274,7 +274,7 @@ class Painter(anywidget.AnyWidget):
             self._read(name)
 
 
-def shown(
+def show_painter(
     queue: pd.DataFrame,
     snippets: pd.DataFrame,
     *,
