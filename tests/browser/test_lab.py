@@ -42,6 +42,11 @@ def project(root, demo, tmp_path_factory):
     assert 'phase = ""' in cell.source
     cell.source = cell.source.replace('phase = ""', 'phase = "head_search"')  # quick, and it has something to pick
     nbformat.write(content, train)
+    settings = folder / "params" / "infant_engagement" / "sample.yaml"
+    values = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    values["compare"]["explain"]["methods"] = ["gradient", "gradcam"]  # quick, and enough to look at
+    values["compare"] |= {"faithfulness": {"snippets": 1, "randomised": 1, "steps": 2}, "films": 1}
+    settings.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     sample = Path("data") / "infant_engagement" / "sample"
     (folder / sample).mkdir(parents=True)
     for path in (root / sample).iterdir():
