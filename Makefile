@@ -16,8 +16,9 @@ demo: .venv/.ready  ## the main job on the embedded sample data, from raw files 
 	$(SNAKEMAKE) --config study=infant_engagement experiment=sample
 	$(BIN)/python -m nbpkg report outputs
 
-test: lint demo  ## everything that must hold
-	$(BIN)/python -m pytest
+test: lint demo  ## everything that must hold; a browser mostly waits, so its tests run beside the others
+	$(BIN)/python -m pytest tests/browser > .browser.log 2>&1 & browser=$$!; $(BIN)/python -m pytest --ignore=tests/browser; \
+	others=$$?; wait $$browser; code=$$?; cat .browser.log; [ $$others -eq 0 ] && [ $$code -eq 0 ]
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
