@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,12 @@ def equals_log(hand: Hand, path: Path) -> None:
     painting, shown = read_painting(path), hand.maps()
     wanted = rasterise(painting.strokes, shape=shown.shape, size=(painting.width, painting.height))
     assert np.abs(shown - wanted).max() < 1 / 255
+
+
+def wait_until_done(path: Path) -> None:
+    """Wait for the last operation to reach the disk: the next snippet opens at once."""
+    for _ in range(100):
+        if read_painting(path).state == "done":
+            return
+        time.sleep(0.2)
+    assert read_painting(path).state == "done"

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 from jupyter_lab import photograph, run_all
-from painter_hand import Hand, equals_log
+from painter_hand import Hand, equals_log, wait_until_done
 
 from nbpkg.attention.painting.log import read_painting
 
@@ -117,7 +117,7 @@ def test_a_new_painter_paints_in_notebook_07(lab, browser, project):
     hand.page.wait_for_function(
         "old => document.querySelector('.nbp-title').innerText !== old", arg=first, timeout=30_000
     )
-    assert read_painting(path).state == "done"
+    wait_until_done(path)
 
     hand.paint((0.5, 0.5), (0.6, 0.6))
     hand.is_saved()

@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 from jupyter_lab import IDLE, photograph, run_all, start_all
-from painter_hand import Hand, equals_log
+from painter_hand import Hand, equals_log, wait_until_done
 
 from nbpkg.attention.painting.lines import read_operations, read_painting
 from nbpkg.attention.painting.raster import rasterise
@@ -278,7 +278,7 @@ def test_paint_submit_die_and_go_on(lab, study, page):
     hand.key("6", "Enter")
     hand.wait_for_snippet("s02")
     assert page.locator(".nbp-progress").inner_text().startswith("1 of 2")
-    assert read_painting(path).state == "done"
+    wait_until_done(path)
     assert read_painting(path).answers == {"participating": "self", "attending": "excited"}
 
     # The kernel is killed in the middle of a stroke.
