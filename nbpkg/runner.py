@@ -14,7 +14,7 @@ from nbpkg.errors import StageError
 from nbpkg.progress import say
 from nbpkg.runs import NODES
 from nbpkg.runs.files import read_json
-from nbpkg.runs.graph import step_folder, step_of
+from nbpkg.runs.graph import step_folder, step_of, worker_folder
 from nbpkg.settings.experiment import Experiment
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -59,7 +59,8 @@ def run_notebook(notebook: Path, output: Path | None, values: Mapping[str, Any],
         Exit status: 0 when a fresh receipt says ``done``, 1 when not, 128 + N after signal N.
     """
     name = stage_of(notebook)
-    folder = step_folder(experiment, step_of(experiment, name))
+    step = step_folder(experiment, step_of(experiment, name))
+    folder = worker_folder(step, experiment.header.launch.worker)
     executed = output or folder / "executed.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     before = _receipt_stamp(folder)
@@ -69,7 +70,7 @@ def run_notebook(notebook: Path, output: Path | None, values: Mapping[str, Any],
     if status:
         say(f"{notebook.stem} failed.\n{message}\nThe executed notebook shows where: {executed}")
         return status
-    _file_with_run(executed, folder)
+    _file_with_run(executed, step / str(read_json(folder / "receipt.json")["run"]))
     return 0
 
 
@@ -172,10 +173,9 @@ def _receipt_stamp(folder: Path) -> tuple[int, str] | None:
     return path.stat().st_mtime_ns, str(read_json(path)["state"])
 
 
-def _file_with_run(executed: Path, folder: Path) -> None:
+def _file_with_run(executed: Path, run: Path) -> None:
     """Put the executed notebook and its report into the run folder."""
     from nbpkg import report
 
-    run = folder / str(read_json(folder / "receipt.json")["run"])
     (run / "executed.ipynb").write_bytes(executed.read_bytes())
     report.write_report(run / "executed.ipynb", run / "report.html")

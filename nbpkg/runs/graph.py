@@ -118,12 +118,10 @@ NODES: dict[str, Node] = {
     )
 }
 
-PARALLEL = (
-    "prepare",
-    "bake",
-    "train",
-    "compare",
-)  # stages that put `workers` or `threads` to use and so want all cores
+# Stages that put `workers` or `threads` to use and so want all cores.
+PARALLEL = ("prepare", "bake", "train", "compare")
+SHARED = ("train/finetune_search",)  # steps that several notebooks can work on at once
+GROUPED = ("train/finetune_search", "train/final")  # steps that train networks, each by a group of processes if wanted
 
 
 def split_step(step: str) -> tuple[str, str]:
@@ -185,6 +183,11 @@ def step_folder(experiment: Experiment, step: str) -> Path:
     """Return the folder of one of the experiment's own steps."""
     stage, phase = split_step(step)
     return experiment.folder / NODES[stage].folder / phase
+
+
+def worker_folder(step_or_run: Path, worker: int) -> Path:
+    """Return where a worker of a shared step keeps its own notebook, log, tables and receipt; 0 is the step itself."""
+    return step_or_run / "workers" / f"{worker:03d}" if worker else step_or_run
 
 
 def input_folder(experiment: Experiment, step: str) -> Path:

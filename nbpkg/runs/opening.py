@@ -10,9 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from nbpkg import seeding
-from nbpkg.errors import StageError
+from nbpkg.errors import SettingsError, StageError
 from nbpkg.runs import files, provenance
-from nbpkg.runs.graph import current_run, how_to_run, reads_of, settings_of, split_step, step_folder, step_of
+from nbpkg.runs.graph import (
+    GROUPED,
+    SHARED,
+    current_run,
+    how_to_run,
+    reads_of,
+    settings_of,
+    split_step,
+    step_folder,
+    step_of,
+    worker_folder,
+)
 from nbpkg.runs.stage import Stage, ended, now
 from nbpkg.settings.experiment import Experiment
 
@@ -37,12 +48,20 @@ def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequen
     ------
     StageError
         When an earlier stage has not finished, or the output folder cannot be written.
+    SettingsError
+        When this is a worker of a step that is not shared.
     """
-    header = experiment.header
+    header, launch = experiment.header, experiment.header.launch
     seeding.seed_everything(header.seed, threads=header.threads)
     outputs = experiment.folder.parent.parent
     hashes = files.source_hashes(list(sources), base=experiment.data, cache=outputs / ".hashes.json")
     step = step_of(experiment, name)
+    if launch.worker and step not in SHARED:
+        raise SettingsError(
+            f"launch.worker is {launch.worker}, but {step!r} is not shared by workers.",
+            expected=f"A worker of {', '.join(SHARED)}.",
+            remedy="Set launch.worker to 0.",
+        )
     inputs = {
         earlier: _input_facts(experiment, earlier, names) for earlier, names in reads_of(experiment, step).items()
     }
@@ -55,19 +74,23 @@ def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequen
         "inputs": {stage: entry["artefacts"] for stage, entry in inputs.items()},
         "sources": {path: entry["sha256"] for path, entry in hashes.items()},
     }
+    if launch.group > 1 and step in GROUPED:  # sums in another order: other last digits
+        identity |= {"processes": launch.group}
     key = files.digest(identity)
-    folder = step_folder(experiment, step) / "runs" / key[:8]
+    run = step_folder(experiment, step) / "runs" / key[:8]
+    folder = worker_folder(run, launch.worker)
     receipt: dict[str, Any] = {
         "state": "running",
         "study": header.study,
         "experiment": header.experiment,
         **identity,
         "key": key,
-        "run": f"runs/{key[:8]}",
+        "run": folder.relative_to(step_folder(experiment, step)).as_posix(),
         "resumed": folder.is_dir(),
         "started": now(),
         "device": header.device,
         "workers": header.workers,
+        "launch": launch.model_dump(exclude={"storage"}),
         "report": header.report.model_dump(),
         "provenance": provenance.collect(experiment.root),
         "inputs": inputs,
@@ -77,7 +100,7 @@ def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequen
         "warnings": [],
     }
     files.write_json(folder / "receipt.running.json", receipt)
-    stage = Stage(name, experiment, about, folder, receipt, step=step)
+    stage = Stage(name, experiment, about, folder, receipt, step=step, shared=run)
     _watch_notebook(stage)
     return stage
 

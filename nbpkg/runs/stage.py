@@ -13,7 +13,7 @@ import numpy as np
 from nbpkg import progress
 from nbpkg.errors import Problem, StageError
 from nbpkg.runs import files
-from nbpkg.runs.graph import current_run, how_to_run, own_steps, split_step, step_folder
+from nbpkg.runs.graph import current_run, how_to_run, own_steps, split_step, step_folder, worker_folder
 from nbpkg.settings.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Stage:
         What will be the receipt; kept as ``receipt.running.json`` until `close`.
     step
         Stage and phase, e.g. ``train/final``; the stage alone when it runs once.
+    shared
+        Run folder of the step, where all workers of a shared one meet; `folder` but for such a worker.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Stage:
     folder: Path
     receipt: dict[str, Any]
     step: str = ""
+    shared: Path = Path()
     _dropped: list[pd.DataFrame] = field(default_factory=list)
 
     @property
@@ -247,7 +250,8 @@ class Stage:
         self.receipt["metrics"] = self.write_json(dict(metrics or {}), "metrics")
         self.receipt |= {"state": "done", **ended(self.receipt)}
         files.write_json(self.folder / "receipt.json", self.receipt)
-        files.write_json(step_folder(self.experiment, self.step) / "receipt.json", self.receipt)
+        worker = self.experiment.header.launch.worker
+        files.write_json(worker_folder(step_folder(self.experiment, self.step), worker) / "receipt.json", self.receipt)
         (self.folder / "receipt.running.json").unlink(missing_ok=True)
         return self._farewell()
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from nbpkg.errors import Problem, SettingsError, raise_all
 from nbpkg.settings.base import InputChoice, Name, ReportSettings, Settings
+from nbpkg.settings.launch import LaunchSettings
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -36,6 +37,7 @@ threads = 2  # threads of torch and x264; part of the result's identity
 phase = ""  # which run of a stage that runs several times
 inputs = {}  # stage: experiment whose finished stage is used instead of this one's
 report = {}  # frames: pixelated, full or none
+launch = {}  # how many processes share the work: search workers, processes of one training
 parse = {}  # settings of each stage; all empty means: take them from the experiment's file
 prepare = {}
 stratify = {}
@@ -66,6 +68,7 @@ class Header(Settings):
         default_factory=dict, description="stage: experiment whose finished stage is used instead of this one's"
     )
     report: ReportSettings = Field(default_factory=ReportSettings, description="what reports may show")
+    launch: LaunchSettings = Field(default_factory=LaunchSettings, description="how many processes share the work")
 
 
 @dataclass(frozen=True)

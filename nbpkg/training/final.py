@@ -180,6 +180,7 @@ class _Final(NamedTuple):
             seed=seed,
             device=self.where.device,
             workers=self.where.workers,
+            launch=self.where.launch,
             label=f"{self.pair.task} {self.pair.variable}, " + (f"fold {fold} left out" if fold >= 0 else "all folds"),
         )
 

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from nbpkg import progress
 from nbpkg.errors import SettingsError, StageError
 from nbpkg.models.device import is_out_of_memory
+from nbpkg.settings.launch import LaunchSettings
 from nbpkg.training import checkpointing
 from nbpkg.training.checkpointing import BEST, LAST, Progress, State
 from nbpkg.training.history import History
@@ -149,6 +150,7 @@ class Job(NamedTuple):
     device: torch.device
     workers: int
     label: str
+    launch: LaunchSettings
 
 
 def fine_tune(
@@ -163,6 +165,7 @@ def fine_tune(
     workers: int,
     watch: Mapping[str, Clips] | None = None,
     label: str = "fine-tune",
+    launch: LaunchSettings | None = None,
 ) -> Trained:
     """Train all of a network and remember the best epoch; the network passed in stays as it is.
 
@@ -194,6 +197,8 @@ def fine_tune(
         Further splits that are measured and decide nothing.
     label
         Opening word of the progress report.
+    launch
+        How many processes train together; by default this one alone.
 
     Returns
     -------
@@ -221,7 +226,7 @@ def fine_tune(
     if how.precision == "float16" and device.type == "cpu":
         raise SettingsError("precision is 'float16' on the CPU.", remedy="Use 'bfloat16' or 'float32', or a GPU.")
     others = {**({} if validation is None else {"validation": validation}), **(watch or {})}
-    job = Job(network, train, others, how, folder, seed, device, workers, label)
+    job = Job(network, train, others, how, folder, seed, device, workers, label, launch or LaunchSettings())
     identity = _identify(job)
     done = checkpointing.read_result(folder, identity)
     if done is None:

@@ -136,6 +136,7 @@ class _PairSearch:
                 seed=seed,
                 device=self.where.device,
                 workers=self.where.workers,
+                launch=self.where.launch,
                 label=f"fine-tune, fold {fold} left out",
             )
         except DivergedError as error:  # belongs to the results: a setting that diverges is no good

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from nbpkg.baking.encoder import Baked
 from nbpkg.baking.shards import gather
 from nbpkg.datasets.clips import ClipDataset
 from nbpkg.errors import FoldError, SettingsError
+from nbpkg.settings.launch import LaunchSettings
 from nbpkg.training.heads import Rows
 from nbpkg.video.frames import FrameStore
 
@@ -52,12 +53,15 @@ class Where:
         Where to compute.
     workers
         Processes that read clips.
+    launch
+        How many processes share the work.
     """
 
     folder: Path
     seed: int
     device: torch.device
     workers: int
+    launch: LaunchSettings = field(default_factory=LaunchSettings)
 
 
 class Clips(NamedTuple):
