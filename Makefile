@@ -3,13 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 # One more than the two cores we plan for, so that 01 runs beside 02.
 CORES ?= 3
+APPTAINER ?= apptainer
+BASE ?= python:3.12-slim
+IMAGE ?= nbpkg.sif
 SNAKEMAKE = $(BIN)/snakemake -c$(CORES) --rerun-triggers mtime input params --rerun-incomplete --quiet rules host
 
-.PHONY: demo test lint lab bench chaos docs lock clean
+.PHONY: demo test lint lab bench chaos docs lock container clean
+
+# Nothing comes in but what the lock names by hash: uv, all extras, and the tools that build what has no wheel.
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --build-constraints requirements.lock
 
 .venv/.ready: pyproject.toml requirements.lock
-	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e ".[dev]" && touch $@
+	$(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock | $(BIN)/python -m pip install --quiet --require-hashes -r /dev/stdin
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps -e . && touch $@
 
 demo: .venv/.ready  ## the main job on the embedded sample data, from raw files to an index of reports
 	$(BIN)/python -m nbpkg sample infant_engagement
@@ -27,7 +35,6 @@ lab: .venv/.ready
 	$(BIN)/jupyter lab --notebook-dir=.
 
 bench: .venv/.ready  ## side by side, in one run; needs the ffmpeg command
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e ".[dev,bench]"
 	$(BIN)/python -m bench
 
 chaos: .venv/.ready  ## dozens of random kills instead of three
@@ -36,8 +43,13 @@ chaos: .venv/.ready  ## dozens of random kills instead of three
 docs: .venv/.ready
 	$(BIN)/python -m nbpkg docs
 
-lock: .venv/.ready  ## refresh the versions that .venv is made from
-	$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-header --no-annotate --all-extras -o requirements.lock pyproject.toml
+lock: .venv/.ready  ## requirements.lock after pyproject.toml changed; versions move only with `make lock UPGRADE=--upgrade`
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras \
+	$(UPGRADE) -o requirements.lock pyproject.toml
+
+container:  ## an image for a cluster; BASE is an image's name or a local .sif, e.g. with the site's mirror in it
+	$(APPTAINER) build --force --build-arg BOOTSTRAP=$(if $(wildcard $(BASE)),localimage,docker) --build-arg BASE=$(BASE) \
+	$(IMAGE) container.def
 
 clean:
 	rm -rf .venv .snakemake outputs/infant_engagement outputs/index.html data/infant_engagement/sample

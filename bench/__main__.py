@@ -18,6 +18,7 @@ NAMES = (
     "transport",
     "strokes",
     "painter",
+    "scheduling",
 )
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nbpkg.errors import NbpkgError, SettingsError
-from nbpkg.progress import say
+from nbpkg.progress import log_to, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NbpkgError as error:
         say(f"{type(error).__name__}: {error}")
         return 1
+    except KeyboardInterrupt:  # before `run` takes the signals, or in a command that has nothing to save
+        return 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("output", type=Path, nargs="?", help="executed copy; by default in the stage's folder")
     run.add_argument("-f", "--file", type=Path, required=True, help="parameter file")
     run.add_argument("-p", "--set", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), dest="changes")
+    run.add_argument("--log", type=Path, help="file that receives what is said, beside the screen")
     run.set_defaults(command=_run)
 
     sample = commands.add_parser("sample", help="generate a study's sample data")
@@ -77,7 +81,8 @@ def _run(options: argparse.Namespace) -> int:
         raise SettingsError("There is no such notebook.", where=str(options.notebook), remedy="Check the path.")
     values = _values(options)
     _, experiment = protocol.check_values(values)
-    return runner.run_notebook(options.notebook, options.output, values, experiment)
+    with log_to(options.log):
+        return runner.run_notebook(options.notebook, options.output, values, experiment)
 
 
 def _sample(options: argparse.Namespace) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO, TypeVar, cast
 
 Item = TypeVar("Item")
 
@@ -25,6 +28,44 @@ def say(text: str) -> None:
     """Write one line for the person watching: under the cell in a notebook, else to standard error."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def log_to(path: Path | None) -> Iterator[None]:
+    """Within the block, write everything that is said into a file too; nothing changes for None."""
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    screen = sys.stderr
+    with path.open("a", encoding="utf-8", buffering=1) as file:
+        sys.stderr = cast(TextIO, _Both(screen, file))
+        try:
+            yield
+        finally:
+            sys.stderr = screen
+
+
+class _Both(io.TextIOBase):
+    """Writes to two streams."""
+
+    def __init__(self, first: TextIO, second: TextIO) -> None:
+        self.streams = first, second
+
+    def write(self, text: str) -> int:
+        for stream in self.streams:
+            stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self.streams:
+            stream.flush()
+
+    def isatty(self) -> bool:
+        return self.streams[0].isatty()
+
+    def fileno(self) -> int:
+        return self.streams[0].fileno()
 
 
 def track(items: Iterable[Item], label: str, *, unit: str = "item", total: int | None = None) -> Iterator[Item]:

@@ -40,7 +40,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def seed_everything(seed: int, *, threads: int = 0) -> None:
-    """Seed Python, NumPy and, if it is loaded, torch; pin torch's threads.
+    """Seed Python, NumPy and, if it is loaded, torch; pin torch's threads, also of a torch that is loaded later.
 
     Parameters
     ----------
@@ -54,6 +54,8 @@ def seed_everything(seed: int, *, threads: int = 0) -> None:
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
     )  # read by CUDA when it starts, needed for repeatable sums
+    if threads:  # read by OpenMP when torch loads it; snakemake and SLURM set it to numbers of their own
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.manual_seed(child(seed, "torch"))

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(Path(__file__).parent))  # for `demo_outputs`, which stands beside this file
+sys.path.insert(0, str(Path(__file__).parent / "cluster"))  # for `cluster_project`
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,9 @@ import ast
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "nbpkg").rglob("*.py"))
@@ -106,28 +104,6 @@ protocol.load("infant_engagement")
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
-
-
-def test_conda_environment_agrees_with_the_package():
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    packages = [item for item in conda["dependencies"] if isinstance(item, str)]
-    pip = next(item["pip"] for item in conda["dependencies"] if isinstance(item, dict))
-    assert f"python {project['requires-python']}" in packages
-    assert {item.split()[0] for item in packages} <= {"python", "pip", "git", "make", "ffmpeg"}
-    extras = re.findall(r"\[(.*)\]", pip[0])[0].split(",")
-    assert pip[0].startswith("-e .")
-    assert set(extras) <= set(project["optional-dependencies"])
-
-
-def test_lock_names_no_host_and_covers_the_dependencies():
-    lock = (ROOT / "requirements.lock").read_text()
-    assert "://" not in lock
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    for item in (item for group in groups for item in group):
-        name = re.split(r"[\[<>=; ]", item)[0].lower()
-        assert re.search(rf"^{re.escape(name)}==", lock, re.MULTILINE), f"run `make lock`: {name}"
 
 
 def test_coverage_map_names_tests_that_exist():

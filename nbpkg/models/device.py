@@ -16,19 +16,23 @@ _FULL = ("can't allocate memory", "not enough memory", "out of memory", "Cannot 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_device(name: str) -> torch.device:
-    """Turn the setting ``device`` into a torch device.
+def choose_device(name: str, *, threads: int = 0) -> torch.device:
+    """Turn the setting ``device`` into a torch device, and pin torch's threads.
 
     Parameters
     ----------
     name
         ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+    threads
+        Threads on the CPU, also more than it has cores, which the environment cannot ask for; 0 leaves them.
 
     Raises
     ------
     SettingsError
         When a GPU is asked for that is not there.
     """
+    if threads:
+        torch.set_num_threads(threads)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -114,7 +114,7 @@ def left_out(compared: pd.DataFrame, *, statistic: str = "cohen_kappa", pooled: 
 
 
 def covariates(
-    scored: pd.DataFrame, *, metric: str = "balanced_accuracy", task: str = "all", variable: str = "all"
+    scored: pd.DataFrame, *, metric: str = "balanced_accuracy", task: str = "", variable: str = ""
 ) -> Figure:
     """Draw the score of each level of each covariate, with interval, chance and n.
 
@@ -125,8 +125,10 @@ def covariates(
     metric
         ``balanced_accuracy`` or ``accuracy``.
     task, variable
-        Which of them; ``all`` is all together.
+        Which of them; ``all`` is all together, which is also what the table begins with if it holds several.
     """
+    first = scored.iloc[0] if len(scored) else {"task": "all", "variable": "all"}
+    task, variable = task or str(first["task"]), variable or str(first["variable"])
     table = scored[(scored["metric"] == metric) & (scored["task"] == task) & (scored["variable"] == variable)]
     if table.empty:
         known = sorted(set(scored["task"] + " " + scored["variable"] + " " + scored["metric"]))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +21,9 @@ from nbpkg.runs.graph import (
     step_of,
     worker_folder,
 )
-from nbpkg.runs.stage import Stage, ended, now
+from nbpkg.runs.stage import Stage, now
+from nbpkg.runs.watch import RUNNING, watch_notebook
 from nbpkg.settings.experiment import Experiment
-
-_WATCHING: list[Callable[[Any], None]] = []  # the one callback that notes failing cells; a notebook may run twice
 
 
 def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequence[Path] = ()) -> Stage:
@@ -99,9 +95,9 @@ def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequen
         "checks": [],
         "warnings": [],
     }
-    files.write_json(folder / "receipt.running.json", receipt)
+    files.write_json(folder / RUNNING, receipt)
     stage = Stage(name, experiment, about, folder, receipt, step=step, shared=run)
-    _watch_notebook(stage)
+    watch_notebook(stage)
     return stage
 
 
@@ -127,33 +123,3 @@ def _input_facts(experiment: Experiment, step: str, names: Sequence[str]) -> dic
         "ended": receipt["ended"],
         "artefacts": artefacts,
     }
-
-
-def _watch_notebook(stage: Stage) -> None:
-    """In a notebook, note a failing or interrupted cell in the running receipt, and let SIGTERM interrupt."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return
-    shell = get_ipython()
-    if shell is None:
-        return
-
-    def note(result: Any) -> None:
-        error = result.error_before_exec or result.error_in_exec
-        running = stage.folder / "receipt.running.json"
-        if error is not None and running.is_file():
-            state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            stage.receipt |= {"state": state, "error": f"{type(error).__name__}: {error}", **ended(stage.receipt)}
-            files.write_json(running, stage.receipt)
-
-    for older in _WATCHING:
-        shell.events.unregister("post_run_cell", older)
-    _WATCHING[:] = [note]
-    shell.events.register("post_run_cell", note)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)  # SLURM sends it to the kernel itself before the time limit
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    os.kill(os.getpid(), signal.SIGINT)

@@ -26,6 +26,7 @@ _PACKAGES = (
     "torch",
     "torchvision",
 )
+_SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "CUDA_VISIBLE_DEVICES")
 
 
 def collect(root: Path) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def collect(root: Path) -> dict[str, Any]:
     """
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
-    slurm = {name: os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID") if name in os.environ}
+    slurm = {name: os.environ[name] for name in _SLURM if name in os.environ}
     return {
         "nbpkg": nbpkg.__version__,
         "code_sha256": _code_hash(),

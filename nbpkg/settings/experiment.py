@@ -219,9 +219,9 @@ def resolve(
         if stage not in models and values.get(stage):
             problems.append(Problem(f"{stage}: this study has no such stage yet.", remedy=f"Remove {stage!r}."))
     header_values = {key: values[key] for key in Header.model_fields if key in values}
-    header = _validated(Header, header_values, "", problems)
+    header = validated(Header, header_values, "", problems)
     wanted = {name: model for name, model in models.items() if name not in OPTIONAL or values.get(name)}
-    stages = {name: _validated(model, values.get(name) or {}, name, problems) for name, model in wanted.items()}
+    stages = {name: validated(model, values.get(name) or {}, name, problems) for name, model in wanted.items()}
     if isinstance(header, Header):
         for stage in header.inputs:
             if stage not in models:
@@ -260,7 +260,8 @@ def _apply_overrides(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Pr
     return result, problems
 
 
-def _validated(model: type[BaseModel], values: object, prefix: str, problems: list[Problem]) -> BaseModel | None:
+def validated(model: type[BaseModel], values: object, prefix: str, problems: list[Problem]) -> BaseModel | None:
+    """Return values as a group of settings; None after adding to `problems`, in words, all that is wrong with them."""
     if not isinstance(values, Mapping):
         problems.append(Problem(f"{prefix}: {values!r} holds no keys.", expected="A mapping of settings."))
         return None

@@ -88,6 +88,9 @@ class FinetuneSettings(SearchSettings):
     batch_size: int = Field(16, ge=1, le=4096, description="clips per step; halved and accumulated if memory runs out")
     accumulate: int = Field(1, ge=1, le=1024, description="batches whose gradients are added before a step")
     precision: Precision = Field("float32", description="arithmetic: float32, bfloat16 or float16 (mixed)")
+    batch_statistics: bool = Field(
+        True, description="batch normalisation by each batch's mean and spread; false keeps those of the encoder"
+    )
     max_batches: int = Field(0, ge=0, description="batches per epoch for a short trial; 0 = all")
     profile: bool = Field(False, description="write a profile of one step with torch's profiler")
 
@@ -115,6 +118,9 @@ class NetworkTrainingSettings(TrainingSettings):
     accumulate: int = Field(1, ge=1, le=1024, description="batches whose gradients are added before a step")
     precision: Precision = Field("float32", description="arithmetic: float32, bfloat16 or float16 (mixed)")
     patience: int = Field(0, ge=0, description="epochs without improvement after which training stops; 0 = never")
+    batch_statistics: bool = Field(
+        True, description="batch normalisation by each batch's mean and spread; false keeps those of the encoder"
+    )
     max_batches: int = Field(0, ge=0, description="batches per epoch for a short trial; 0 = all")
     profile: bool = Field(False, description="write a profile of one step with torch's profiler")
 

@@ -63,6 +63,9 @@ class FineTune:
         Whether to use repeatable algorithms only, where torch has them.
     patience
         Stop after so many epochs without a better one; 0 for never.
+    batch_statistics
+        Whether batch normalisation uses each batch's own mean and spread; else it keeps those it came with, and only
+        its weights learn. The usual choice when batches are small, or dealt to several processes.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class FineTune:
     profile: bool = False
     deterministic: bool = True
     patience: int = 0
+    batch_statistics: bool = True
 
     def __post_init__(self) -> None:
         least = {"epochs": 0, "batch_size": 1, "window": 0, "warm_up": 0, "accumulate": 1, "max_batches": 0}
@@ -138,6 +142,12 @@ class Trained(NamedTuple):
         return self.history.best_epoch
 
 
+def is_over(how: FineTune, known: Progress) -> bool:
+    """Tell whether all epochs are done, or none was better for too long."""
+    waited = known.epoch - max(known.best_epoch, how.warm_up)
+    return known.epoch >= how.epochs or 0 < how.patience <= waited
+
+
 class Job(NamedTuple):
     """All that one training needs, see `fine_tune`."""
 
@@ -174,6 +184,13 @@ def fine_tune(
     so far, ``best.ckpt``. Killed at any moment and called again with the same arguments it goes on from ``last.ckpt``
     and ends with the same bytes (on the CPU); a finished training is only read. A batch too large for memory is halved
     and its gradients accumulated, which changes nothing but the statistics that batch normalisation sees.
+
+    With ``launch.processes`` or ``launch.nodes`` above 1 several processes train together (`nbpkg.training.group`).
+    Every batch is the one that a single process would have, dealt to the processes, so that losses, weights and the
+    best epoch are the same but for rounding, with two exceptions. Dropout and other layers that draw random numbers
+    draw others. Batch normalisation in train mode sees the same clips on GPUs, where all processes share their
+    statistics; on the CPU each process normalises by its own share of a batch, and the running statistics of the first
+    one are kept.
 
     Parameters
     ----------
@@ -216,6 +233,8 @@ def fine_tune(
         For float16 on the CPU.
     TableError
         When a split is empty.
+    StageError
+        With several processes also when the network or the clips cannot be handed to them, or when one of them dies.
 
     Source
     ------
@@ -243,6 +262,8 @@ def _identify(job: Job) -> dict[str, Any]:
         hashed.update(key.encode())
         hashed.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     settings = {name: value for name, value in asdict(job.how).items() if name not in _WITHOUT_EFFECT}
+    if job.launch.group > 1:  # sums in another order: other last digits
+        settings["processes"] = job.launch.group
     return {**settings, "seed": job.seed, "splits": list(job.others), "starting_weights": hashed.hexdigest()}
 
 
@@ -255,13 +276,13 @@ def _train(job: Job, identity: dict[str, Any]) -> Progress:
         failure = _attempt(job, known)
         if not failure:
             return known
-        if known.part == 1:
+        if known.part <= job.launch.group:
             raise StageError(
                 f"Not even a single clip fits into memory: {failure}",
                 where=str(job.device),
                 remedy="Use fewer or smaller frames, a smaller network, bfloat16, or a device with more memory.",
             )
-        limit = known.part // 2
+        limit = max(known.part // 2, job.launch.group)  # at least one clip for each process
         size, count = _use(job.how, limit)
         progress.say(
             f"A batch of {known.part} clips does not fit into memory; going on with {size} at a time, "
@@ -271,6 +292,12 @@ def _train(job: Job, identity: dict[str, Any]) -> Progress:
 
 def _attempt(job: Job, known: Progress) -> str:
     """Train from where `known` is to the end; return what the allocator said when memory did not suffice, else ''."""
+    if is_over(job.how, known):
+        return ""
+    if job.launch.group > 1:
+        from nbpkg.training import group  # which needs the names of this module
+
+        return group.fit(job, known)
     from nbpkg.training import lightning_loop  # Lightning takes seconds to import
 
     failure = ""

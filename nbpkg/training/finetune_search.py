@@ -18,28 +18,38 @@ from nbpkg import seeding
 from nbpkg.errors import DivergedError
 from nbpkg.metrics.search import summarise_trials
 from nbpkg.models.network import Classifier, Net
-from nbpkg.progress import Report
 from nbpkg.runs.files import write_json
 from nbpkg.settings.learning import FinetuneSettings, NetworkTrainingSettings
-from nbpkg.training import checkpointing
+from nbpkg.training import attempts, checkpointing, sharing
+from nbpkg.training.attempts import DIVERGED
 from nbpkg.training.finetune import FineTune, fine_tune
 from nbpkg.training.head_search import pick_head
 from nbpkg.training.history import History
+from nbpkg.training.leases import Lease, keep_lease
 from nbpkg.training.results import Arrays, Found, tabulate_history, tabulate_trial
 from nbpkg.training.rounds import Material, Pair, Where
-from nbpkg.training.search import Asked, Search, list_trials, next_setting, open_search, report, should_prune, tell
+from nbpkg.training.search import (
+    FINISHED,
+    Asked,
+    Search,
+    count_attempts,
+    list_trials,
+    open_search,
+    report,
+    should_prune,
+    tell,
+)
 from nbpkg.training.spaces import SEARCHED, draw_settings, space_of
-
-DIVERGED = "diverged.json"  # in the folder of a training that has no result
 
 
 def search_finetuning(
     material: Material, pairs: Sequence[Pair], *, settings: FinetuneSettings, heads: Arrays, shared: bool, where: Where
 ) -> Found:
-    """Search the best setting for training the whole network of every pair.
+    """Search the best setting for training the whole network of every pair, alone or together with other workers.
 
     Trainings that are finished are kept, one that was killed goes on from its last epoch, and Optuna's journal says
-    which settings are done.
+    which settings are done. Worker 0 (``where.launch``) ends the search: its tables hold all settings, the same
+    whatever the workers did. Those of another worker hold what is known when nothing is left for it.
 
     Parameters
     ----------
@@ -54,41 +64,56 @@ def search_finetuning(
     shared
         Start all rounds from the search's best head, as published, although it was trained on their validation folds.
     where
-        Folder, seed and device.
+        Folder, seed and device; which worker this is, and what it takes.
 
     Returns
     -------
     Found
         Trials, settings and the history of the chosen settings; no heads.
+
+    Raises
+    ------
+    SettingsError
+        When the search cannot be shared in this way, or its storage cannot be used.
+    StageError
+        When others have taken this worker for dead, or it has nothing to summarise; when the storage holds another
+        search or cannot be read or written.
     """
-    tables = [_search_pair(material, pair, settings, heads, shared, where) for pair in pairs]
+    launch = where.launch
+    sharing.check_launch(launch, sampler=settings.sampler)
+    folder, seconds = sharing.lease_folder(where.folder), launch.lease_seconds
+    with keep_lease(folder, seconds=seconds, worker=launch.worker, share=launch.share) as lease:
+        own = {pair: _open(material, pair, settings, heads, shared, where, lease) for pair in pairs}
+        searches = {pair: one.search for pair, one in own.items()}
+        sharing.share_work(searches, {pair: one.attempt for pair, one in own.items()}, launch=launch)
+        tables = [one.tabulate() for one in own.values()]
     trials = pd.concat([one for one, _ in tables], ignore_index=True)
     history = pd.concat([two for _, two in tables], ignore_index=True)
     return Found(trials, summarise_trials(trials), history, {}, [])
 
 
-def _search_pair(
-    material: Material, pair: Pair, settings: FinetuneSettings, heads: Arrays, shared: bool, where: Where
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _open(
+    material: Material,
+    pair: Pair,
+    settings: FinetuneSettings,
+    heads: Arrays,
+    shared: bool,
+    where: Where,
+    lease: Lease,
+) -> _PairSearch:
     space = space_of(settings)
-    drawn = draw_settings(space, settings.settings, seed=where.seed, name=f"{pair.name} network")
     search = open_search(
-        where.folder / "search" / pair.path,
+        sharing.search_folder(where.folder, pair),
         pair.name,
-        drawn,
+        draw_settings(space, settings.settings, seed=where.seed, name=f"{pair.name} network"),
         space=space,
         seed=where.seed,
+        lease=lease,
         sampler=settings.sampler,
         pruner=settings.pruner,
+        storage=where.launch.storage,
     )
-    progress = Report(f"fine-tune search, {pair.task} {pair.variable}", total=settings.settings, unit="setting")
-    own = _PairSearch(material, pair, settings, heads, shared, where)
-    while (asked := next_setting(search)) is not None:
-        scores, stopped = own.train(asked)
-        tell(search, asked, float(np.mean(scores)), pruned=stopped)
-        progress.step()
-    progress.close()
-    return own.tabulate(search)
+    return _PairSearch(material, pair, settings, heads, shared, where, search)
 
 
 @dataclass(frozen=True)
@@ -101,20 +126,26 @@ class _PairSearch:
     heads: Arrays
     shared: bool
     where: Where
+    search: Search
 
-    def train(self, asked: Asked) -> tuple[list[float], bool]:
-        """Train one setting on every fold and repetition; return its scores, and whether the pruner stopped it."""
+    def attempt(self, asked: Asked) -> None:
+        """Train one setting on every fold and repetition, and tell its score, or that the pruner stopped it."""
         scores: list[float] = []
+        stopped = False
         for fold in self.material.numbers:
             scores += [self._train_round(asked, fold, repetition) for repetition in range(self.settings.repetitions)]
-            report(asked, float(np.nanmean(scores)) if np.isfinite(scores).any() else 0.0, step=len(scores))
-            if self.settings.pruner != "none" and fold != self.material.numbers[-1] and should_prune(asked):
-                return scores, True
-        return scores, False
+            known = float(np.nanmean(scores)) if np.isfinite(scores).any() else 0.0
+            report(self.search, asked, known, step=len(scores))
+            last = fold == self.material.numbers[-1]
+            stopped = self.settings.pruner != "none" and not last and should_prune(self.search, asked)
+            if stopped:
+                break
+        tell(self.search, asked, float(np.mean(scores)), pruned=stopped)
 
     def _train_round(self, asked: Asked, fold: int, repetition: int) -> float:
         """Train once, unless an earlier run did; return the validation F1, NaN when the training diverged."""
-        folder = self._folder(asked.index, fold, repetition)
+        *earlier, folder = self._folders(asked.index, fold, repetition, attempt=asked.attempt)
+        attempts.take_over(folder, earlier)
         if not (folder / DIVERGED).is_file() and checkpointing.read_history(folder) is None:
             self._fine_tune(asked.params, fold, repetition, folder)
         history = checkpointing.read_history(folder)
@@ -143,16 +174,18 @@ class _PairSearch:
             write_json(folder / DIVERGED, {"error": str(error)})
         checkpointing.discard(folder)
 
-    def tabulate(self, search: Search) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Collect what all trainings came to, and the history of the setting that is best."""
+    def tabulate(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Collect what all trainings of finished settings came to, and the history of the setting that is best."""
         own = {"task": self.pair.task, "variable": self.pair.variable, "part": "network"}
+        known, tried = list_trials(self.search), count_attempts(self.search)
         rows, histories = [], {}
-        for setting in list_trials(search).to_dict("records"):
+        for setting in known[known["state"].isin(FINISHED)].to_dict("records"):
             params = {**{name: setting[name] for name in SEARCHED}, "optimiser": self.settings.optimiser}
             for fold in self.material.numbers:
                 for repetition in range(self.settings.repetitions):
                     place = {"setting": int(setting["setting"]), "fold": fold, "repetition": repetition}
-                    folder = self._folder(**place)
+                    *earlier, folder = self._folders(**place, attempt=tried[place["setting"]])
+                    attempts.forget(earlier)
                     history = checkpointing.read_history(folder)
                     if history is not None:
                         histories[place["setting"], fold, repetition] = history
@@ -166,9 +199,10 @@ class _PairSearch:
         kept: dict[tuple[int, int], History] = {key[1:]: one for key, one in histories.items() if key[0] == chosen}
         return table, tabulate_history(self.pair, "network", kept)
 
-    def _folder(self, setting: int, fold: int, repetition: int) -> Path:
-        name = f"setting{setting}_fold{fold}_repetition{repetition}"
-        return self.where.folder / "trainings" / self.pair.path / name
+    def _folders(self, setting: int, fold: int, repetition: int, *, attempt: int) -> list[Path]:
+        """Return the folders of a training in all attempts, the last one last."""
+        base, own = self.where.folder / "trainings" / self.pair.path, {"fold": fold, "repetition": repetition}
+        return [attempts.name_folder(base, setting, **own, attempt=number) for number in range(attempt + 1)]
 
 
 def assemble(material: Material, head: tuple[torch.Tensor, torch.Tensor]) -> Net:
@@ -204,4 +238,5 @@ def describe_training(
         max_batches=settings.max_batches,
         profile=settings.profile,
         patience=patience,
+        batch_statistics=settings.batch_statistics,
     )

@@ -21,8 +21,10 @@ from nbpkg.metrics.search import summarise_trials
 from nbpkg.progress import Report
 from nbpkg.runs.files import new_file
 from nbpkg.settings.learning import SearchSettings
+from nbpkg.training import sharing
 from nbpkg.training.heads import HeadRuns, HeadSettings, Weights, initial_heads, train_heads
 from nbpkg.training.history import MEASURES, Course, choose_epoch
+from nbpkg.training.leases import Lease, keep_lease
 from nbpkg.training.results import Arrays, Found, tabulate_history
 from nbpkg.training.rounds import Material, Pair, Where
 from nbpkg.training.search import Asked, ask_all, list_trials, open_search, tell_all
@@ -62,10 +64,11 @@ def search_heads(material: Material, pairs: Sequence[Pair], *, settings: SearchS
     report = Report("head search", total=len(pairs) * settings.settings * len(material.numbers), unit="setting")
     tables: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     heads: Arrays = {}
-    for pair in pairs:
-        trials, history, found = _PairSearch(material, pair, settings, where).run(report)
-        tables.append((trials, history))
-        heads |= {f"{pair.task}/{pair.variable}/{name}": array for name, array in found.items()}
+    with keep_lease(sharing.lease_folder(where.folder), seconds=where.launch.lease_seconds) as lease:
+        for pair in pairs:
+            trials, history, found = _PairSearch(material, pair, settings, where).run(report, lease=lease)
+            tables.append((trials, history))
+            heads |= {f"{pair.task}/{pair.variable}/{name}": array for name, array in found.items()}
     report.close()
     trials = pd.concat([one for one, _ in tables], ignore_index=True)
     history = pd.concat([two for _, two in tables], ignore_index=True)
@@ -80,12 +83,22 @@ class _PairSearch(NamedTuple):
     settings: SearchSettings
     where: Where
 
-    def run(self, report: Report) -> tuple[pd.DataFrame, pd.DataFrame, Arrays]:
+    def run(self, report: Report, *, lease: Lease) -> tuple[pd.DataFrame, pd.DataFrame, Arrays]:
         """Return trials, history and heads."""
         how, space = self.settings, space_of(self.settings)
-        seed, folder = self.where.seed, self.where.folder / "search" / self.pair.path
-        drawn = draw_settings(space, how.settings, seed=seed, name=f"{self.pair.name} head")
-        search = open_search(folder, self.pair.name, drawn, space=space, seed=seed, sampler=how.sampler)
+        drawn = draw_settings(space, how.settings, seed=self.where.seed, name=f"{self.pair.name} head")
+        search = open_search(
+            sharing.search_folder(self.where.folder, self.pair),
+            self.pair.name,
+            drawn,
+            space=space,
+            seed=self.where.seed,
+            lease=lease,
+            sampler=how.sampler,
+            storage=self.where.launch.storage,
+        )
+        if search.in_order:
+            sharing.wait_until_alone(search)
         if how.sampler == "random":
             runs = self._train(drawn, _label(range(len(drawn))), report)
             batch = ask_all(search)

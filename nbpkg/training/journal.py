@@ -1,11 +1,10 @@
-"""The file in which the workers of a search write down what they do, and which of them are still alive."""
+"""The file in which the workers of a search write down what they do, and the lock that gives each its turn."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,30 +101,3 @@ def _complete(path: Path) -> int:
             return size
         stream.seek(0)
         return stream.read().rfind(b"\n") + 1
-
-
-def sign() -> dict[str, Any]:
-    """Name this process so that others can see whether it still lives: host, number, time of birth."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
-
-
-def is_dead(owner: dict[str, Any]) -> bool:
-    """Tell whether the process that signed is known to be gone; one on another host never is."""
-    if owner["host"] != socket.gethostname():
-        return False
-    try:
-        os.kill(owner["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # somebody else's process: it lives
-        return bool(owner["born"]) and owner["born"] != _born(owner["pid"])
-    return bool(owner["born"] != _born(owner["pid"]))
-
-
-def _born(pid: int) -> str:
-    """Time at which a process began, which tells a reused number; "dead" for one that only waits to be collected."""
-    record = Path(f"/proc/{pid}/stat")
-    if not record.is_file():
-        return ""
-    fields = record.read_text().rpartition(")")[2].split()
-    return "dead" if fields[0] in "ZX" else fields[19]

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import signal
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
 from torch.optim.lr_scheduler import ExponentialLR
 
 from nbpkg import seeding
 from nbpkg.errors import DivergedError, StageError
-from nbpkg.progress import Report
-from nbpkg.runs.files import new_file
-from nbpkg.training import checkpointing
-from nbpkg.training.batches import Batches, Part
+from nbpkg.training.batches import NO_CLASS, Batches, Part
+from nbpkg.training.callbacks import (
+    build_callbacks,
+    checkpoint_files,
+    flags_restored,
+    quiet,
+    random_state_restored,
+)
 from nbpkg.training.checkpointing import BEST, FACTS, LAST, Progress
-from nbpkg.training.finetune import Clips, Job
+from nbpkg.training.finetune import Clips, Job, is_over
 from nbpkg.training.history import choose_epoch, score
+from nbpkg.training.peers import ALONE, Peers
 
 PRECISIONS: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-PROFILED = {"wait": 2, "warmup": 2, "active": 1, "repeat": 1}
 
 
-def fit(job: Job, known: Progress) -> None:
+def fit(job: Job, known: Progress, peers: Peers = ALONE) -> None:
     """Train `job.network` from where `known` is to the last epoch, and keep `known` up to date.
 
     Parameters
@@ -40,17 +40,16 @@ def fit(job: Job, known: Progress) -> None:
         See `nbpkg.training.finetune.fine_tune`; its network is changed.
     known
         As read from ``last.ckpt``, or fresh.
+    peers
+        The processes that train together; each calls this with the same job.
 
     Raises
     ------
     DivergedError, StageError
         As `nbpkg.training.finetune.fine_tune` says.
     """
-    if _is_over(job, known):
-        return
     devices = [job.device.index or 0] if job.device.type == "cuda" else 1
-    callbacks: list[Callback] = [_Reporter(job, known), *([_Profiler(job.folder)] if job.how.profile else [])]
-    with _quiet(), _flags_restored(), _random_state_restored(job.device):
+    with quiet(), flags_restored(), random_state_restored(job.device):
         trainer = Trainer(
             accelerator="gpu" if job.device.type == "cuda" else "cpu",
             devices=devices,
@@ -60,8 +59,8 @@ def fit(job: Job, known: Progress) -> None:
             benchmark=not job.how.deterministic,
             reload_dataloaders_every_n_epochs=1,
             # Inside a SLURM allocation Lightning would else take the job's tasks for its own.
-            plugins=[LightningEnvironment(), _CheckpointFiles()],
-            callbacks=callbacks,
+            plugins=[LightningEnvironment(), checkpoint_files()],
+            callbacks=build_callbacks(job, known, peers),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -69,19 +68,14 @@ def fit(job: Job, known: Progress) -> None:
             use_distributed_sampler=False,
             default_root_dir=job.folder,
         )
-        begun = known.epoch >= 0
+        begun, handler = known.epoch >= 0, signal.getsignal(signal.SIGINT)
         try:
-            trainer.fit(_Loop(job, known), ckpt_path=job.folder / LAST if begun else None)
+            trainer.fit(_Loop(job, known, peers), ckpt_path=job.folder / LAST if begun else None)
         except SystemExit as end:
             if isinstance(end.__context__, KeyboardInterrupt):  # Lightning would end the notebook's kernel
+                signal.signal(signal.SIGINT, handler)  # and leaves the signal ignored
                 raise KeyboardInterrupt from None
             raise
-
-
-def _is_over(job: Job, known: Progress) -> bool:
-    """Tell whether all epochs are done, or none was better for too long."""
-    waited = known.epoch - max(known.best_epoch, job.how.warm_up)
-    return known.epoch >= job.how.epochs or 0 < job.how.patience <= waited
 
 
 class _Loop(LightningModule):
@@ -89,13 +83,16 @@ class _Loop(LightningModule):
 
     Optimisation is manual: Lightning's own accumulation divides a shorter last batch by the full count, takes the mean
     of the parts' weighted means for the weighted mean, and does not fit LBFGS.
+
+    Of several processes each has a loop of its own, with its share of every part of every batch. Sums over clips are
+    added up over the processes before anything is done with them, so that all of them know and do the same.
     """
 
-    def __init__(self, job: Job, known: Progress) -> None:
+    def __init__(self, job: Job, known: Progress, peers: Peers) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.network = job.network
-        self.job, self.known = job, known
+        self.network = peers.prepare(job.network)
+        self.job, self.known, self.peers = job, known, peers
         weights = job.how.class_weights
         self.weight = None if weights is None else torch.tensor(weights, device=job.device)
         self.others = {name: self._batches(clips, name) for name, clips in job.others.items()}
@@ -125,37 +122,40 @@ class _Loop(LightningModule):
         checkpoint[FACTS] = self.known.to_text()
 
     def on_fit_start(self) -> None:
+        self.shared = self.peers.share_gradients(self.network)
         if self.known.epoch < 0:
             for name, batches in {"train": self._train_batches(0), **self.others}.items():
                 self._record(name, self._measure(batches, name, epoch=0))
             self._save()
-        self.network.train()  # Lightning warns of networks in evaluation mode before the first epoch
+        self._enter_training()  # Lightning warns of networks in evaluation mode before the first epoch
 
     def on_train_epoch_start(self) -> None:
-        # Each epoch has its own random numbers, so that a resumed one draws the same.
-        torch.manual_seed(seeding.child(self.job.seed, "network", self.current_epoch + 1))
-        self.network.train()
+        # Each epoch has its own random numbers, so that a resumed one draws the same, and each process others.
+        torch.manual_seed(seeding.child(self.job.seed, "network", self.current_epoch + 1, *self.peers.names))
+        self._enter_training()
         self._losses, self._tally = [], torch.zeros(4, dtype=torch.int64, device=self.device)
 
     def training_step(self, batch: list[Part], batch_idx: int) -> None:  # noqa: ARG002
         if len(self._losses) > 1:
             self._check_loss(self._losses[-2], f"training step {len(self._losses) - 1}")  # the one before may still run
         optimiser: Any = self.optimizers()
-        total = sum(self._share(labels) for _, labels in batch)
+        total = self.peers.add_up(sum(self._share(labels) for _, labels in batch), self.device)
         loss = tally = torch.zeros(())
 
         def closure() -> torch.Tensor:  # LBFGS calls it many times; the published program records the last
             nonlocal loss, tally
             optimiser.zero_grad()
-            loss, tally = self._penalise(), torch.zeros_like(self._tally)
-            for clips, host_labels in batch:
+            loss, tally = self.peers.once(self._penalise()), torch.zeros_like(self._tally)
+            for place, (clips, host_labels) in enumerate(batch, 1):
                 labels = host_labels.to(self.device, non_blocking=True)
-                scores = self.network(clips.to(self.device, non_blocking=True)).float()
-                value = F.cross_entropy(scores, labels, self.weight, reduction="sum") / total
-                with torch.autocast(self.device.type, enabled=False):
-                    self.manual_backward(value)
+                with self.shared.joined(last=place == len(batch)):
+                    scores = self.shared.network(clips.to(self.device, non_blocking=True)).float()
+                    value = F.cross_entropy(scores, labels, self.weight, reduction="sum") / total
+                    with torch.autocast(self.device.type, enabled=False):
+                        self.manual_backward(self.shared.scale(value))
                 loss += value.detach()
                 tally += _count(labels, scores.detach())
+            loss = self.peers.sum(loss)
             return loss
 
         optimiser.step(closure)
@@ -166,16 +166,23 @@ class _Loop(LightningModule):
         epoch, losses = self.current_epoch + 1, torch.stack(self._losses).double()
         for step, value in enumerate(losses.tolist(), 1):
             self._check_loss(value, f"training step {step}")
-        self._record("train", (float(losses.mean()), self._tally))
+        self._record("train", (float(losses.mean()), self.peers.sum(self._tally)))
         for name, batches in self.others.items():
             self._record(name, self._measure(batches, name, epoch=epoch))
         self._check_weights(epoch)
         schedule: Any = self.lr_schedulers()
         schedule.step()
         self._save()
-        self.trainer.should_stop = _is_over(self.job, self.known)
+        self.trainer.should_stop = is_over(self.job.how, self.known)
 
     # ---- our own
+
+    def _enter_training(self) -> None:
+        self.network.train()
+        if not self.job.how.batch_statistics:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
 
     def _train_batches(self, epoch: int) -> Batches:
         """Return the training clips of an epoch, made once although Lightning may ask twice."""
@@ -195,11 +202,12 @@ class _Loop(LightningModule):
             limit=job.how.max_batches,
             workers=job.workers,
             device=job.device,
+            peers=self.peers,
         )
 
     def _share(self, labels: torch.Tensor) -> float:
         """Add up the class weights of labels that lie on the CPU."""
-        weights = self.job.how.class_weights
+        weights, labels = self.job.how.class_weights, labels[labels != NO_CLASS]
         return float(len(labels) if weights is None else torch.tensor(weights)[labels].sum())
 
     def _penalise(self) -> torch.Tensor:
@@ -216,6 +224,7 @@ class _Loop(LightningModule):
     def _measure(self, batches: Batches, split: str, *, epoch: int) -> tuple[float, torch.Tensor]:
         """Return loss and confusion of one split in evaluation mode."""
         self.network.eval()
+        self.peers.share_buffers(self.network)
         tally, total = torch.zeros(4, dtype=torch.int64, device=self.device), 0.0
         sums: list[torch.Tensor] = []  # of each batch
         with self.trainer.precision_plugin.forward_context():
@@ -226,10 +235,10 @@ class _Loop(LightningModule):
                 sums[number:] = [sums[number] + value] if number < len(sums) else [value]
                 tally += _count(labels, scores)
                 total += self._share(host_labels)
-        values = torch.stack(sums)
+        values, tally = self.peers.sum(torch.stack(sums)), self.peers.sum(tally)
         for number, value in enumerate(values.tolist(), 1):
             self._check_loss(value, f"batch {number} of {split}", epoch=epoch)
-        return float(values.sum() / total + self._penalise()), tally
+        return float(values.sum() / self.peers.add_up(total, self.device) + self._penalise()), tally
 
     def _record(self, split: str, measured: tuple[float, torch.Tensor]) -> None:
         loss, tally = measured
@@ -244,6 +253,8 @@ class _Loop(LightningModule):
             f1 = score(self.known.history().splits["validation"].confusion, "f1")
             best = int(choose_epoch(f1, window=how.window, warm_up=how.warm_up)[0])
         self.known.best_epoch = best
+        if self.peers.rank:
+            return
         if best == epoch:
             self.trainer.save_checkpoint(self.job.folder / BEST, weights_only=True)
         self.trainer.save_checkpoint(self.job.folder / LAST)
@@ -276,108 +287,7 @@ class _Loop(LightningModule):
         )
 
 
-class _CheckpointFiles(CheckpointIO):
-    """Writes checkpoints complete or not at all, and reads plain weights and numbers only."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
-        checkpointing.save(checkpoint, Path(path))
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:  # noqa: ARG002
-        return checkpointing.load(Path(path))
-
-    def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink(missing_ok=True)
-
-
-class _Reporter(Callback):
-    """Shows progress step by step."""
-
-    def __init__(self, job: Job, known: Progress) -> None:
-        self.job, self.known = job, known
-        self.report: Report | None = None
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        if self.report is None:
-            epochs = self.job.how.epochs - trainer.current_epoch
-            self.report = Report(self.job.label, total=int(epochs * trainer.num_training_batches), unit="step")
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if self.report is not None:
-            self.report.step(note=f"epoch {trainer.current_epoch + 1} of {self.job.how.epochs}")
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        if self.report is not None:
-            self.report.close(note=f"best epoch {self.known.best_epoch}")
-
-
-class _Profiler(Callback):
-    """Records one step, with memory and call stacks, as a trace for a browser."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "profile" / "trace.json"
-        self.profile = torch.profiler.profile(
-            schedule=torch.profiler.schedule(**PROFILED),
-            on_trace_ready=self._write,
-            profile_memory=True,
-            with_stack=True,
-        )
-
-    def on_train_start(self, *_: Any) -> None:
-        self.profile.start()
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.profile.step()
-
-    def on_train_end(self, *_: Any) -> None:
-        self.profile.stop()
-
-    def on_exception(self, *_: Any) -> None:
-        self.profile.stop()
-
-    def _write(self, profile: torch.profiler.profile) -> None:
-        with new_file(self.path) as temporary:
-            profile.export_chrome_trace(str(temporary))
-
-
 def _count(labels: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     """Count (label, answer) pairs, [4]; unlike a histogram it does not wait for the device."""
     cells = labels * 2 + scores.argmax(dim=1)
     return (cells[:, None] == torch.arange(4, device=cells.device)).sum(dim=0)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's tips, its list of devices, and advice that does not hold for us."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for text in (".*does not have many workers", ".*GPU available but not used", ".*isinstance.treespec"):
-                warnings.filterwarnings("ignore", message=text)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _flags_restored() -> Iterator[None]:
-    """Put torch's process-wide flags back, which the trainer sets."""
-    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    memory: Any = torch.utils.deterministic
-    benchmark, fill = torch.backends.cudnn.benchmark, memory.fill_uninitialized_memory
-    memory.fill_uninitialized_memory = False  # an aid for finding bugs that costs bandwidth
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(strict, warn_only=warn)
-        torch.backends.cudnn.benchmark = benchmark
-        memory.fill_uninitialized_memory = fill
-
-
-@contextmanager
-def _random_state_restored(device: torch.device) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield

@@ -16,10 +16,14 @@ from nbpkg import seeding
 from nbpkg.baking.encoder import Baked
 from nbpkg.baking.shards import gather
 from nbpkg.datasets.clips import ClipDataset
+from nbpkg.datasets.preprocess import Preprocess
+from nbpkg.datasets.transforms import Augment
 from nbpkg.errors import FoldError, SettingsError
 from nbpkg.settings.launch import LaunchSettings
 from nbpkg.training.heads import Rows
 from nbpkg.video.frames import FrameStore
+
+Draw = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 
 
 class Pair(NamedTuple):
@@ -72,6 +76,46 @@ class Clips(NamedTuple):
 
 
 @dataclass(frozen=True)
+class DrawnClips:
+    """Training clips of a round, drawn anew for every epoch; small enough to be handed to other processes.
+
+    Parameters
+    ----------
+    draw
+        As in `Material`.
+    tasks, spans
+        Of the sessions of the round.
+    chunks, seed
+        How many clips to draw from each task, and the seed of the draws and of their augmentation.
+    stores
+        Open frame store of each session of the round.
+    preprocess, augment
+        As in `nbpkg.datasets.clips.ClipDataset`.
+    """
+
+    draw: Draw
+    tasks: pd.DataFrame
+    spans: pd.DataFrame
+    chunks: int
+    seed: int
+    stores: Mapping[str, FrameStore]
+    preprocess: Preprocess
+    augment: Augment | None
+
+    def __call__(self, epoch: int) -> ClipDataset:
+        """Return the clips of an epoch."""
+        clips, _ = self.draw(self.tasks, self.spans, chunks=self.chunks, epoch=epoch, seed=self.seed)
+        return ClipDataset(
+            clips,
+            clips["label"].to_numpy(np.int64),
+            stores=self.stores,
+            preprocess=self.preprocess,
+            augment=self.augment,
+            seed=seeding.child(self.seed, "augment", epoch),
+        )
+
+
+@dataclass(frozen=True)
 class Material:
     """All that training may see.
 
@@ -106,7 +150,7 @@ class Material:
     folder: Path
     baked: Baked
     stores: Mapping[str, FrameStore]
-    draw: Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
+    draw: Draw
 
     def __post_init__(self) -> None:
         """Refuse what training must not see."""
@@ -156,12 +200,9 @@ class Material:
         out = _of(self.samples, pair)
         out = out[~out["session"].isin(own)]
 
-        def train(epoch: int) -> ClipDataset:
-            clips, _ = self.draw(tasks, spans, chunks=chunks, epoch=epoch, seed=seed)
-            own_seed = seeding.child(seed, "augment", epoch)
-            return self._dataset(clips, augmented=True, seed=own_seed)
-
-        return Clips(train, self._dataset(out, augmented=False, seed=0) if fold >= 0 else None)
+        stores = {session: store for session, store in self.stores.items() if session in own}
+        train = DrawnClips(self.draw, tasks, spans, chunks, seed, stores, self.baked.train, self.baked.augment)
+        return Clips(train, self._grid_clips(out) if fold >= 0 else None)
 
     def balance(self, pair: Pair, fold: int) -> tuple[float, float]:
         """Return the weight of class 0 and class 1: one over its share of the drawn clips of a round."""
@@ -171,15 +212,9 @@ class Material:
         positive = float(train["label"].mean())
         return 1 / (1 - positive), 1 / positive
 
-    def _dataset(self, clips: pd.DataFrame, *, augmented: bool, seed: int) -> ClipDataset:
-        return ClipDataset(
-            clips,
-            clips["label"].to_numpy(np.int64),
-            stores=self.stores,
-            preprocess=self.baked.train if augmented else self.baked.grid,
-            augment=self.baked.augment if augmented else None,
-            seed=seed,
-        )
+    def _grid_clips(self, clips: pd.DataFrame) -> ClipDataset:
+        labels = clips["label"].to_numpy(np.int64)
+        return ClipDataset(clips, labels, stores=self.stores, preprocess=self.baked.grid)
 
 
 def list_pairs(samples: pd.DataFrame, wanted: Sequence[str]) -> list[Pair]:

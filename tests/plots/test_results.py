@@ -171,6 +171,7 @@ def test_covariates_show_every_level_with_n(predictions, samples):
     text = words(comparison.covariates(scored))
     for expected in ("sibling:", "yes", "rater:", "time in task:", "early", "raters agree:", "not a proof", "48, 1"):
         assert expected in text
+    assert words(comparison.covariates(scored[scored["task"] == "eggs"])), "a single pair has no rows for all together"
     assert "eggs · attending" in words(comparison.covariates(scored, task="eggs", variable="attending"))
     with pytest.raises(TableError, match="nothing to draw for eggs laughing"):
         comparison.covariates(scored, task="eggs", variable="laughing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -299,3 +300,21 @@ def test_a_file_where_a_folder_is_needed_is_said_in_words(tmp_path):
     (tmp_path / "runs").write_text("not a folder")
     with pytest.raises(StageError, match="A file lies where a folder is needed"):
         files.write_json(tmp_path / "runs" / "metrics.json", {})
+
+
+def test_threads_are_those_of_the_settings_whatever_the_environment_says():
+    """Snakemake and SLURM set OMP_NUM_THREADS; with other threads sums have other last digits."""
+    code = """
+from nbpkg.seeding import seed_everything
+seed_everything(0, threads=2)
+from nbpkg.models.device import choose_device
+import torch
+print(torch.get_num_threads())
+choose_device("cpu", threads=5)
+print(torch.get_num_threads())
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    loaded, pinned = map(int, done.stdout.split())
+    assert loaded == min(2, os.cpu_count()), "torch takes no more by itself than there are cores"
+    assert pinned == 5

@@ -267,6 +267,15 @@ def test_without_validation_the_last_epoch_is_kept(tmp_path):
     assert all(torch.equal(trained.best[key], trained.last[key]) for key in trained.best)
 
 
+def test_batch_normalisation_keeps_its_statistics_when_asked_to(tmp_path):
+    start = lively().state_dict()
+    free, kept = (run(tmp_path / str(moves), how=replace(HOW, batch_statistics=moves)).last for moves in (True, False))
+    for name in ("1.running_mean", "1.running_var", "1.num_batches_tracked"):
+        assert torch.equal(kept[name], start[name])
+        assert not torch.equal(free[name], start[name])
+    assert not torch.equal(kept["1.weight"], start["1.weight"]), "its own weights still learn"
+
+
 def test_patience_stops_when_nothing_gets_better(tmp_path):
     how = replace(HOW, epochs=40, patience=3, warm_up=2, learning_rate=0.5)
     trained = run(tmp_path, how=how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -21,7 +22,8 @@ import pytest
 
 from nbpkg.errors import SettingsError, StageError
 from nbpkg.metrics import search as tables
-from nbpkg.training import importance, journal, search
+from nbpkg.training import importance, search, sharing, storage
+from nbpkg.training.leases import keep_lease
 from nbpkg.training.spaces import PUBLISHED_HEAD, Choice, Constant, Uniform, draw_settings
 
 KILLS = int(os.environ.get("NBPKG_KILLS", "3"))
@@ -29,21 +31,36 @@ WORKER = """
 import math, sys, time
 from pathlib import Path
 from nbpkg.training import search
+from nbpkg.training.leases import keep_lease
 from nbpkg.training.spaces import PUBLISHED_HEAD, draw_settings
-folder, kind, count, pause = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+folder, kind, count, pause, url = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5]
 settings = draw_settings(PUBLISHED_HEAD, count, seed=0, name="x")
-opened = search.open_search(folder, "x", settings, space=PUBLISHED_HEAD, seed=0, sampler=kind)
-print("open", flush=True)
-while (asked := search.next_setting(opened)) is not None:
-    print(asked.index, flush=True)
-    time.sleep(pause)
-    search.tell(opened, asked, -abs(math.log10(asked.params["learning_rate"]) + 2))
+with keep_lease(folder / "leases", seconds=60) as lease:
+    how = {"space": PUBLISHED_HEAD, "seed": 0, "lease": lease, "sampler": kind, "storage": url}
+    opened = search.open_search(folder, "x", settings, **how)
+    print("open", flush=True)
+    while (asked := search.next_setting(opened)) is not None:
+        print(asked.index, flush=True)
+        time.sleep(pause)
+        search.tell(opened, asked, -abs(math.log10(asked.params["learning_rate"]) + 2))
 """
+KEPT = contextlib.ExitStack()  # leases of this process, held to the end of each test
 
 
-def begin(folder: Path, count: int = 12, *, kind: str = "random", pruner: str = "none") -> search.Search:
+@pytest.fixture(autouse=True)
+def _leases_end():
+    with KEPT:
+        yield
+
+
+def begin(folder: Path, count: int = 12, *, kind: str = "random", pruner: str = "none", url: str = "") -> search.Search:
     settings = draw_settings(PUBLISHED_HEAD, count, seed=0, name="x")
-    return search.open_search(folder, "x", settings, space=PUBLISHED_HEAD, seed=0, sampler=kind, pruner=pruner)
+    return open_search(folder, "x", settings, sampler=kind, pruner=pruner, storage=url)
+
+
+def open_search(folder: Path, name: str, settings: list, *, space: dict = PUBLISHED_HEAD, **how: str) -> search.Search:
+    lease = KEPT.enter_context(keep_lease(folder / "leases", seconds=60))
+    return search.open_search(folder, name, settings, space=space, seed=0, lease=lease, **how)
 
 
 def value_of(asked: search.Asked) -> float:
@@ -56,8 +73,10 @@ def finish(opened: search.Search) -> pd.DataFrame:
     return search.list_trials(opened)
 
 
-def start(folder: Path, *, kind: str = "random", count: int = 12, pause: float = 0.02) -> subprocess.Popen:
-    command = [sys.executable, "-c", WORKER, str(folder), kind, str(count), str(pause)]
+def start(
+    folder: Path, *, kind: str = "random", count: int = 12, pause: float = 0.02, url: str = ""
+) -> subprocess.Popen:
+    command = [sys.executable, "-c", WORKER, str(folder), kind, str(count), str(pause), url]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -87,31 +106,35 @@ def test_a_batch_gives_the_table_of_one_after_the_other(tmp_path):
         search.tell_all(opened, rest, [0.0])
 
 
-def test_two_processes_share_a_journal_and_cover_all_settings_once(tmp_path):
-    workers = [start(tmp_path, count=16, pause=0.1) for _ in range(2)]
+@pytest.mark.parametrize("url", ["", "sqlite:///{}/search.db"])
+def test_two_processes_share_a_search_and_cover_all_settings_once(url, tmp_path):
+    url = url.format(tmp_path)
+    workers = [start(tmp_path, count=16, pause=0.1, url=url) for _ in range(2)]
     told = [worker.communicate(timeout=120)[0].split()[1:] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert sorted(map(int, itertools.chain(*told))) == list(range(16))
     assert all(told), "one worker did everything: nothing was shared"
-    assert len(begin(tmp_path, 16).study.trials) == 16, "settings were enqueued twice"
-    pd.testing.assert_frame_equal(search.list_trials(begin(tmp_path, 16)), finish(begin(tmp_path / "alone", 16)))
+    opened = begin(tmp_path, 16, url=url)
+    assert len(opened.study.trials) == 16, "settings were enqueued twice"
+    pd.testing.assert_frame_equal(search.list_trials(opened), finish(begin(tmp_path / "alone", 16)))
 
 
-@pytest.mark.parametrize("kind", ["random", "tpe"])
-def test_killed_and_run_again_gives_the_same_table(kind, tmp_path):
+@pytest.mark.parametrize(("kind", "url"), [("random", ""), ("tpe", ""), ("random", "sqlite:///{}/search.db")])
+def test_killed_and_run_again_gives_the_same_table(kind, url, tmp_path):
+    url = url.format(tmp_path)
     expected = finish(begin(tmp_path / "undisturbed", 14, kind=kind))
     chance = random.Random(KILLS)
     folder, caught = tmp_path / "killed", 0
     for _ in range(KILLS):
-        worker = start(folder, kind=kind, count=14, pause=0.05)
+        worker = start(folder, kind=kind, count=14, pause=0.05, url=url)
         worker.stdout.readline()  # it is open: the moments that matter come now
         time.sleep(chance.uniform(0.0, 0.25))
         caught += worker.poll() is None
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         worker.stdout.close()
-    assert start(folder, kind=kind, count=14, pause=0).wait(120) == 0
-    pd.testing.assert_frame_equal(search.list_trials(begin(folder, 14, kind=kind)), expected)
+    assert start(folder, kind=kind, count=14, pause=0, url=url).wait(120) == 0
+    pd.testing.assert_frame_equal(search.list_trials(begin(folder, 14, kind=kind, url=url)), expected)
     assert caught, "no run was still going when it was killed: choose earlier moments"
 
 
@@ -123,25 +146,11 @@ def test_the_setting_of_a_killed_worker_is_given_to_a_living_one(tmp_path):
     mine = [search.next_setting(opened).index for _ in range(3)]
     assert sorted([*mine, taken]) == [0, 1, 2, 3]
     assert search.next_setting(opened) is None, "a living worker lost its setting"
-    assert search.list_workers(opened)["pid"].tolist().count(worker.pid) == 1
+    assert [(index, owner["pid"]) for index, owner in sharing.list_running(opened)] == [(taken, worker.pid)]
     worker.kill()
     worker.wait()
     worker.stdout.close()
     assert search.next_setting(opened).index == taken
-
-
-def test_settings_of_another_host_are_given_out_again_only_when_told(tmp_path, monkeypatch):
-    opened = begin(tmp_path, 3)
-    monkeypatch.setattr(journal.socket, "gethostname", lambda: "node7")
-    lost = search.next_setting(opened)
-    monkeypatch.undo()
-    assert [one.index for one in search.ask_all(opened)] == [1, 2]
-    assert search.list_workers(opened).loc[0].tolist() == [0, "node7", os.getpid()]
-    assert search.release_settings(opened, host="node8") == 0
-    assert search.release_settings(opened, host="node7") == 1
-    assert search.next_setting(opened).index == 0
-    with pytest.raises(StageError, match="given to another worker"):
-        search.tell(opened, lost, 0.5)
 
 
 def test_a_process_that_opens_again_takes_what_it_left_unfinished(tmp_path):
@@ -152,32 +161,20 @@ def test_a_process_that_opens_again_takes_what_it_left_unfinished(tmp_path):
         search.tell(again, left, 0.5)
 
 
-def test_a_reused_process_number_is_not_taken_for_the_owner():
-    me = journal.sign()
-    assert not journal.is_dead(me)
-    assert journal.is_dead({**me, "born": "1"})
-    assert not journal.is_dead({**me, "host": "elsewhere", "pid": 2**22 + 1})
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-        time.sleep(0.01)
-    assert journal.is_dead({**me, "pid": process.pid}), "a process that only waits to be collected counts as alive"
-    process.wait()
-
-
 def test_a_half_written_line_is_repaired(tmp_path):
     opened = begin(tmp_path)
     search.tell(opened, search.next_setting(opened), 0.5)
-    with (tmp_path / search.FILE).open("ab") as stream:
+    with (tmp_path / storage.FILE).open("ab") as stream:
         stream.write(b'{"op_code":6,"worker_id":"x')
     table = finish(begin(tmp_path))
     assert table["value"].notna().all()
-    lines = (tmp_path / search.FILE).read_text().splitlines()
+    lines = (tmp_path / storage.FILE).read_text().splitlines()
     assert all(json.loads(line) for line in lines)
 
 
 def test_a_damaged_journal_is_an_error_that_names_the_file(tmp_path):
     begin(tmp_path)
-    path = tmp_path / search.FILE
+    path = tmp_path / storage.FILE
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "{broken", *lines[2:]]) + "\n")
     with pytest.raises(StageError, match=r"search\.journal"):
@@ -187,7 +184,7 @@ def test_a_damaged_journal_is_an_error_that_names_the_file(tmp_path):
 def test_a_journal_that_cannot_grow_is_said_and_stays_whole(tmp_path):
     opened = begin(tmp_path)
     asked = search.next_setting(opened)
-    size = (tmp_path / search.FILE).stat().st_size
+    size = (tmp_path / storage.FILE).stat().st_size
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))  # the system refuses what lies beyond
     try:
@@ -204,13 +201,13 @@ def test_another_search_under_the_same_name_is_refused(tmp_path):
     with pytest.raises(StageError, match="begun with other settings"):
         begin(tmp_path, 13)
     other = draw_settings(PUBLISHED_HEAD, 3, seed=0, name="y")
-    assert len(search.list_trials(search.open_search(tmp_path, "y", other, space=PUBLISHED_HEAD, seed=0))) == 3
+    assert len(search.list_trials(open_search(tmp_path, "y", other))) == 3
     with pytest.raises(SettingsError, match="outside the space"):
-        search.open_search(tmp_path, "z", [{**other[0], "learning_rate": 2.0}], space=PUBLISHED_HEAD, seed=0)
+        open_search(tmp_path, "z", [{**other[0], "learning_rate": 2.0}])
     with pytest.raises(SettingsError, match="Exactly"):
-        search.open_search(tmp_path, "z", [{"learning_rate": 0.1}], space=PUBLISHED_HEAD, seed=0)
+        open_search(tmp_path, "z", [{"learning_rate": 0.1}])
     with pytest.raises(SettingsError, match="no known sampler"):
-        search.open_search(tmp_path, "z", other, space=PUBLISHED_HEAD, seed=0, sampler="grid")
+        open_search(tmp_path, "z", other, sampler="grid")
 
 
 def test_a_score_that_is_not_finite_has_failed_and_never_wins(tmp_path):
@@ -238,7 +235,7 @@ def test_tpe_begins_as_drawn_then_suggests_and_repeats_itself(tmp_path):
 def test_tpe_knows_constants_choices_and_ranges(tmp_path):
     space = {"optimiser": Choice(("adam", "lbfgs")), "momentum": Uniform(0.1, 0.9), "epochs": Constant(20)}
     settings = draw_settings(space, 14, seed=0, name="x")
-    opened = search.open_search(tmp_path, "x", settings, space=space, seed=0, sampler="tpe")
+    opened = open_search(tmp_path, "x", settings, space=space, sampler="tpe")
     while (asked := search.next_setting(opened)) is not None:
         search.tell(opened, asked, asked.params["momentum"])
     table = search.list_trials(opened)
@@ -252,24 +249,74 @@ def test_the_median_pruner_stops_what_falls_behind(tmp_path):
         opened = begin(tmp_path / pruner, 8, pruner=pruner)
         for asked in search.ask_all(opened, limit=6):
             for step in range(3):
-                search.report(asked, 0.8, step=step)
+                search.report(opened, asked, 0.8, step=step)
             search.tell(opened, asked, 0.8)
         worse, better = search.ask_all(opened)
         for asked, value in ((worse, 0.1), (better, 0.9)):
-            search.report(asked, value, step=0)
-        assert search.should_prune(worse) is stopped
-        assert search.should_prune(better) is False
+            search.report(opened, asked, value, step=0)
+        assert search.should_prune(opened, worse) is stopped
+        assert search.should_prune(opened, better) is False
     search.tell(opened, worse, 0.99, pruned=True)
     row = search.list_trials(opened).loc[6]
     assert row["state"] == "pruned"
     assert math.isnan(row["value"]), "a score of some folds only could win"
 
 
-def test_optuna_keeps_quiet(tmp_path, capfd):
+@pytest.mark.parametrize("url", ["", "sqlite:///{}/search.db"])
+def test_optuna_keeps_quiet(url, tmp_path, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        finish(begin(tmp_path, 12, kind="tpe"))
+        finish(begin(tmp_path, 12, kind="tpe", url=url.format(tmp_path)))
     assert capfd.readouterr() == ("", "")
+
+
+def test_searches_of_several_runs_live_in_one_database(tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.VARIABLE, f"sqlite:///{tmp_path}/all.db")
+    one, two = (begin(tmp_path / "study" / run / "search", 3, url="environment") for run in ("a", "b"))
+    finish(one)
+    assert set(search.list_trials(two)["state"]) == {"waiting"}
+    assert one.study.study_name.split(" ")[0].endswith("study/a/search")
+    for path in (tmp_path / "study" / "a" / "search").glob("*"):
+        path.unlink() if path.is_file() else None
+    again = begin(tmp_path / "study" / "a" / "search", 3, url="environment")
+    assert set(search.list_trials(again)["state"]) == {"waiting"}, "a folder made anew found the scores of the old one"
+
+
+def test_a_search_stays_where_it_was_begun(tmp_path):
+    url = f"sqlite:///{tmp_path}/all.db"
+    for folder, first, second in ((tmp_path / "a", "", url), (tmp_path / "b", url, "")):
+        begin(folder, 3, url=first)
+        with pytest.raises(SettingsError, match=r"launch\.storage is [\s\S]*the search was begun in"):
+            begin(folder, 3, url=second)
+
+
+def test_a_database_that_cannot_be_used_is_said_without_its_password(tmp_path, monkeypatch):
+    with pytest.raises(SettingsError, match="there is no variable NBPKG_SEARCH_STORAGE"):
+        begin(tmp_path, url="environment")
+    (tmp_path / "text.db").write_text("not a database, although it is long enough to be one" * 30)
+    nobody = "postgresql+psycopg://lab:secret@127.0.0.1:1/none?password=secret"
+    for url, kind, words in (
+        (f"sqlite:///{tmp_path}/nowhere/all.db", StageError, "database of the search cannot be used: unable to open"),
+        (f"sqlite:///{tmp_path}/text.db", StageError, "cannot be used: file is not a database"),
+        ("what:secret", SettingsError, "URL of the database cannot be read"),
+        ("mssql+turbodbc://lab:secret@host/x", SettingsError, r"kind 'mssql\+turbodbc' is not installed"),
+        (nobody, (SettingsError, StageError), r"not installed|cannot be used"),
+    ):
+        monkeypatch.setenv(storage.VARIABLE, url)
+        with pytest.raises(kind, match=words) as caught:
+            begin(tmp_path / "run", url="environment")
+        assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_goes_away_is_said_and_the_worker_goes_on_later(tmp_path):
+    opened = begin(tmp_path, 3, url=f"sqlite:///{tmp_path}/all.db")
+    asked = search.next_setting(opened)
+    (tmp_path / "all.db").rename(tmp_path / "elsewhere.db")
+    with pytest.raises(StageError, match="no such table"):
+        search.tell(opened, asked, 0.5)
+    (tmp_path / "elsewhere.db").rename(tmp_path / "all.db")
+    search.tell(opened, asked, 0.5)
+    assert finish(opened)["value"].notna().all()
 
 
 def trainings(count: int = 40, *, bad: tuple[int, ...] = ()) -> pd.DataFrame:
