@@ -6,9 +6,10 @@ CORES ?= 3
 APPTAINER ?= apptainer
 BASE ?= python:3.12-slim
 IMAGE ?= nbpkg.sif
+PYTEST = $(BIN)/python -m pytest
 SNAKEMAKE = $(BIN)/snakemake -c$(CORES) --rerun-triggers mtime input params --rerun-incomplete --quiet rules host
 
-.PHONY: demo test lint lab bench chaos docs lock container clean
+.PHONY: demo test units-test browser-test slurm-test lint lab bench chaos docs lock container clean
 
 # Nothing comes in but what the lock names by hash: uv, all extras, and the tools that build what has no wheel.
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --build-constraints requirements.lock
@@ -24,9 +25,18 @@ demo: .venv/.ready  ## the main job on the embedded sample data, from raw files 
 	$(SNAKEMAKE) --config study=infant_engagement experiment=sample
 	$(BIN)/python -m nbpkg report outputs
 
-test: lint demo  ## everything that must hold; a browser mostly waits, so its tests run beside the others
-	$(BIN)/python -m pytest tests/browser > .browser.log 2>&1 & browser=$$!; $(BIN)/python -m pytest --ignore=tests/browser; \
-	others=$$?; wait $$browser; code=$$?; cat .browser.log; [ $$others -eq 0 ] && [ $$code -eq 0 ]
+# A browser and a cluster mostly wait, so their tests run beside the others; what they say comes when they are done.
+test: lint demo  ## everything that must hold
+	$(MAKE) --no-print-directory -k -j3 units-test browser-test slurm-test
+
+units-test:
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --ignore=tests/browser --ignore=tests/cluster/test_slurm.py
+
+browser-test: .venv/.ready  ## the painter and the notebooks in JupyterLab
+	$(PYTEST) tests/browser > .browser.log 2>&1; code=$$?; cat .browser.log; exit $$code
+
+slurm-test: .venv/.ready  ## the sample experiment on a real one-node SLURM; after `make demo`
+	$(PYTEST) tests/cluster/test_slurm.py > .slurm.log 2>&1; code=$$?; cat .slurm.log; exit $$code
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -38,7 +48,8 @@ bench: .venv/.ready  ## side by side, in one run; needs the ffmpeg command
 	$(BIN)/python -m bench
 
 chaos: .venv/.ready  ## dozens of random kills instead of three
-	NBPKG_KILLS=20 $(BIN)/python -m pytest -k kill
+	NBPKG_KILLS=50 $(PYTEST) -k kill tests/test_runner_kill.py tests/training/test_workers.py
+	NBPKG_KILLS=20 $(PYTEST) -k kill --ignore=tests/test_runner_kill.py --ignore=tests/training/test_workers.py
 
 docs: .venv/.ready
 	$(BIN)/python -m nbpkg docs

@@ -77,7 +77,7 @@ for step in STEPS:
             name_of(step)
         input:
             **inputs_of(step),
-            workers=[worker_folder(step_folder(EXPERIMENT, step), k) / "receipt.json" for k in WORKERS if step in SHARED],
+            workers=[worker_folder(step_folder(EXPERIMENT, step), k) / "ended" for k in WORKERS if step in SHARED],
         output:
             step_folder(EXPERIMENT, step) / "receipt.json",
         params:
@@ -85,13 +85,12 @@ for step in STEPS:
             shared=SHARED_SETTINGS,
             phase=phase_of(step),
         log:
-            notebook=step_folder(EXPERIMENT, step) / "executed.ipynb",
-            text=step_folder(EXPERIMENT, step) / "log.txt",
+            notebook=step_folder(EXPERIMENT, step) / "executed.ipynb",  # log.txt beside it keeps all attempts
         threads: max(1, EXPERIMENT.header.workers) if split_step(step)[0] in runs.PARALLEL else 1
         resources:
             **(SITE.resources(name_of(step)) if SITE else {}),
         shell:
-            "{RUN} {input.notebook} {log.notebook} --log {log.text} {params.phase} {OPTIONS}"
+            "{RUN} {input.notebook} {log.notebook} --log $(dirname {log.notebook})/log.txt {params.phase} {OPTIONS}"
 
     if step in SHARED and WORKERS:
 
@@ -101,7 +100,8 @@ for step in STEPS:
             input:
                 **inputs_of(step),
             output:
-                step_folder(EXPERIMENT, step) / "workers" / "{worker}" / "receipt.json",
+                # Not the worker's receipt: in a job array the executor asks each task also for what the first one makes.
+                touch(step_folder(EXPERIMENT, step) / "workers" / "{worker}" / "ended"),
             params:
                 settings=settings_of(EXPERIMENT, step),
                 shared=SHARED_SETTINGS,
@@ -109,12 +109,11 @@ for step in STEPS:
                 number=lambda wildcards: int(wildcards.worker),
             log:
                 notebook=step_folder(EXPERIMENT, step) / "workers" / "{worker}" / "executed.ipynb",
-                text=step_folder(EXPERIMENT, step) / "workers" / "{worker}" / "log.txt",
             threads: max(1, EXPERIMENT.header.workers)
             resources:
                 **(SITE.resources(f"{name_of(step)}_worker") if SITE else {}),
             shell:
-                "{RUN} {input.notebook} {log.notebook} --log {log.text} {params.phase} {OPTIONS} "
+                "{RUN} {input.notebook} {log.notebook} --log $(dirname {log.notebook})/log.txt {params.phase} {OPTIONS} "
                 "-p launch.worker {params.number}"
 
 

@@ -117,7 +117,8 @@ def test_a_signal_to_the_runner_ends_the_cell_and_is_noted(tmp_path, root):
     for number, process, project, kernel in zip(STOPS, processes, projects, kernels, strict=True):
         status, said = finish(process)
         assert status == 128 + number, said
-        lines = said.splitlines()
+        greeting, *lines = said.splitlines()
+        assert " begins on " in greeting
         assert lines[:3] == [
             "clean-up begins",
             "clean-up ends",

@@ -33,7 +33,7 @@ outputs = "outputs"  # folder that receives everything we make
 seed = 0  # seeds everything
 device = "auto"  # auto, cpu, cuda or cuda:N
 workers = 2  # processes working side by side
-threads = 2  # threads of torch and x264; part of the result's identity
+threads = 2  # threads of torch; part of the result's identity
 phase = ""  # which run of a stage that runs several times
 inputs = {}  # stage: experiment whose finished stage is used instead of this one's
 report = {}  # frames: pixelated, full or none
@@ -62,7 +62,7 @@ class Header(Settings):
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where networks run: auto, cpu, cuda or cuda:N"
     )
     workers: int = Field(2, ge=0, le=256, description="processes working side by side; 0 works in the kernel itself")
-    threads: int = Field(2, ge=1, le=256, description="threads of torch and x264; part of the result's identity")
+    threads: int = Field(2, ge=1, le=256, description="threads of torch; part of the result's identity")
     phase: str = Field("", pattern=r"^[a-z0-9_-]*$", description="which run of a stage that runs several times")
     inputs: dict[str, str | InputChoice] = Field(
         default_factory=dict, description="stage: experiment whose finished stage is used instead of this one's"

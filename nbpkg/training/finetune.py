@@ -190,7 +190,7 @@ def fine_tune(
     best epoch are the same but for rounding, with two exceptions. Dropout and other layers that draw random numbers
     draw others. Batch normalisation in train mode sees the same clips on GPUs, where all processes share their
     statistics; on the CPU each process normalises by its own share of a batch, and the running statistics of the first
-    one are kept.
+    one are kept. LBFGS enlarges rounding from step to step, also when one process cuts its batches into other parts.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def fine_tune(
     label
         Opening word of the progress report.
     launch
-        How many processes train together; by default this one alone.
+        How many processes train together, and on which GPUs; by default this one alone.
 
     Returns
     -------
@@ -228,13 +228,12 @@ def fine_tune(
         When the loss or a weight is no longer finite; the last good checkpoint stays.
     StageError
         When the loss is not finite even before training, when a single clip does not fit into memory, when the folder
-        holds another training or a damaged one, or when the disk is full.
+        holds another training or a damaged one, or when the disk is full; with several processes also when the network
+        or the clips cannot be handed to them, or when one of them dies.
     SettingsError
-        For float16 on the CPU.
+        For float16 on the CPU, for several nodes outside a cluster's allocation, and for more processes than GPUs.
     TableError
         When a split is empty.
-    StageError
-        With several processes also when the network or the clips cannot be handed to them, or when one of them dies.
 
     Source
     ------

@@ -13,7 +13,7 @@ import hashlib
 import os
 import pickle
 import re
-import select
+import selectors
 import shutil
 import signal
 import socket
@@ -262,7 +262,9 @@ def _receive(process: subprocess.Popen[bytes], seconds: float) -> bytes | None:
     stream = process.stdout
     if stream is None:
         return b""
-    return os.read(stream.fileno(), 65536) if select.select([stream], [], [], seconds)[0] else None
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return os.read(stream.fileno(), 65536) if selector.select(seconds) else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -299,14 +301,14 @@ def _judge(failures: list[Mapping[str, Any]], code: int, log: Path) -> str:
         return str(first["text"])
     if first is not None and hasattr(errors, first["kind"]):
         raise _rebuild(first)
-    if killed:
-        name = signal.Signals(killed[0]).name
-        what = f"A process of the training was killed ({name}), most often because memory ran out."
-        remedy = (
-            "Ask for more memory or set a smaller batch_size, and run it again: it goes on from the last checkpoint."
+    if signal.SIGKILL in killed:
+        raise StageError(
+            "A process of the training was killed (SIGKILL), most often because memory ran out.",
+            where=f"the log {log}",
+            remedy="Ask for more memory or set a smaller batch_size, and run it again: it goes on from the last epoch.",
         )
-        raise StageError(what, where=f"the log {log}", remedy=remedy)
-    what = first["text"] if first else _last_words(text) or f"they ended with status {code}"
+    died = f"a process died of {signal.Signals(killed[0]).name}" if killed else ""
+    what = first["text"] if first else died or _last_words(text) or f"they ended with status {code}"
     place = f"process {first['rank']} of the group, " if first else ""
     raise StageError(
         f"The processes of the training stopped: {what}",

@@ -161,7 +161,9 @@ def losses(project, name: str) -> pd.DataFrame:
 
 def test_two_processes_in_a_job_train_as_one_does_here(alone, slurm):
     """The same losses to 1e-4 from the notebook here, alone and by two, and by two inside a SLURM job."""
-    changes = {**ONLY_FINAL, "train.final.finetune.batch_statistics": False}
+    # Rounding differs, and training makes differences grow: within 1e-4 for a few gentle steps only.
+    gentle = {"epochs": 3, "learning_rate": 1.0e-4, "batch_statistics": False}
+    changes = {**ONLY_FINAL, **{f"train.final.finetune.{name}": value for name, value in gentle.items()}}
     files = {name: alone.write_experiment(name, own_data=False, changes=changes) for name in ("one", "two", "job")}
     job = submit(alone, files["job"], "-p", "launch.processes", "2")
     for name, count in (("one", 1), ("two", 2)):
