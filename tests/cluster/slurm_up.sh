@@ -17,7 +17,7 @@ stop() {
     rm -f "$D/$name.pid"
   done
 }
-wait_for() { for _ in $(seq 300); do timeout 5 "$@" >/dev/null 2>&1 && return 0; sleep .1; done; return 1; }
+wait_for() { for _ in $(seq 600); do timeout 5 "$@" >/dev/null 2>&1 && return 0; sleep .1; done; return 1; }
 
 stop
 [ "${2:-start}" = stop ] && exit 0
@@ -76,4 +76,4 @@ echo "NodeName=$H Name=gpu File=/dev/null,/dev/zero" > "$D/gres.conf"
 export SLURM_CONF=$D/slurm.conf
 slurmctld
 slurmd -N "$H"
-wait_for bash -c 'sinfo -h -o %t | grep -qE "idle|mix|alloc"' || { sinfo -N -l; tail -20 "$D"/log/slurm*.log; exit 1; }
+wait_for bash -c 'sinfo -h -o %t | grep -qE "idle|mix|alloc"' || { sinfo -N -l; tail -n 20 "$D"/log/slurm*.log; exit 1; }
