@@ -28,8 +28,12 @@ def slurm():
     folder = Path(tempfile.mkdtemp(prefix="slurm"))
     folder.chmod(0o755)  # munge wants its socket within reach of all
     script = Path(__file__).with_name("slurm_up.sh")
-    started = subprocess.run(["bash", script, folder, "start"], capture_output=True, text=True, timeout=120)
-    assert started.returncode == 0, started.stdout + started.stderr
+    started = subprocess.run(["bash", script, folder, "start"], capture_output=True, text=True, timeout=240)
+    if started.returncode:
+        subprocess.run(
+            ["bash", script, folder, "stop"], timeout=120
+        )  # what did start must not be in the next one's way
+        pytest.fail(f"SLURM did not come up: {started.stdout}{started.stderr}")
     SYSTEM.parent.mkdir(exist_ok=True)
     SYSTEM.unlink(missing_ok=True)
     SYSTEM.symlink_to(folder / "slurm.conf")
