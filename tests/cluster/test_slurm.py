@@ -132,8 +132,8 @@ def log_of(project, job: str) -> str:
 
 
 def test_a_run_that_hits_its_time_limit_queues_itself_again_and_finishes(alone, slurm):
-    """Once it has trained for an epoch its limit is made so short that SLURM warns it at once."""
-    file = alone.write_experiment("limited", own_data=False, changes={**ONLY_FINAL, "train.final.finetune.epochs": 20})
+    """Once it has trained for an epoch its limit is made so short that SLURM warns it, within half a minute."""
+    file = alone.write_experiment("limited", own_data=False, changes={**ONLY_FINAL, "train.final.finetune.epochs": 80})
     job = submit(alone, file)
 
     def limit(minutes: int) -> None:
@@ -143,8 +143,7 @@ def test_a_run_that_hits_its_time_limit_queues_itself_again_and_finishes(alone, 
     limit(1)
     wait_for(lambda: "queued again" in log_of(alone, job))
     limit(60)
-    running = alone.step("limited", FINAL) / "receipt.json"
-    wait_for(running.is_file)
+    wait_for((alone.step("limited", FINAL) / "receipt.json").is_file, seconds=500)
     said = wait_for(lambda: (log := log_of(alone, job)).count(f"job {job} on") == 2 and log)
     assert said.count("the time limit is near; queued again") == 1, said
     assert "Interrupted by SIGUSR1; run it again to resume." in said
