@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nbpkg.runs import NODES
+from nbpkg.runs import NODES, cells
 from nbpkg.runs.files import new_file, read_json
+from nbpkg.runs.graph import KINDS
 
 _REMOTE = (
     "require_js_url",
@@ -29,7 +30,7 @@ _STYLE = """
 """
 
 
-def write_report(notebook: Path, page: Path) -> Path:
+def write_report(notebook: Path, page: Path, *, kind: str = cells.EVERY) -> Path:
     """Turn an executed notebook into one HTML file that needs no network.
 
     Parameters
@@ -38,12 +39,15 @@ def write_report(notebook: Path, page: Path) -> Path:
         Executed notebook. Frames of participants are in it only as ``plots.frames`` drew them.
     page
         HTML file to write; figures are embedded, nothing is loaded from elsewhere, no widget state is kept.
+    kind
+        What the study learns; cells for another kind are left out. See `nbpkg.runs.cells`.
     """
     import nbformat
     from nbconvert import HTMLExporter
 
     content = nbformat.read(notebook, as_version=4)
     content.metadata.pop("widgets", None)
+    content.cells = _of_kind(content.cells, kind)
     exporter = HTMLExporter(template_name="lab", embed_images=True, exclude_anchor_links=True)
     for name in _REMOTE:
         setattr(exporter, name, "")
@@ -75,10 +79,16 @@ def write_index(outputs: Path) -> Path:
     return outputs / "index.html"
 
 
+def _of_kind(stored: list[Any], kind: str) -> list[Any]:
+    """Leave out the cells of other kinds; of a stage that does not apply, all behind the one that opens it."""
+    opening = next((place for place, cell in enumerate(stored) if "open_stage(" in cell.source), -1)
+    return [cell for place, cell in enumerate(stored) if place <= opening or cells.belongs(cell.source, kind)]
+
+
 def _order(path: Path) -> tuple[str, int]:
     """Stages as their folders are numbered, phases as they follow each other."""
     receipt = read_json(path)
-    phases = [*NODES[receipt["stage"]].phases, ""]
+    phases = [*KINDS[receipt.get("kind", "clips")][receipt["stage"]].phases, ""]
     stage = path.parent if not receipt["phase"] else path.parent.parent
     return str(stage), phases.index(receipt["phase"])
 

@@ -20,7 +20,7 @@ from typing import Any, TextIO, cast
 
 from nbpkg.errors import StageError
 from nbpkg.progress import say
-from nbpkg.runs import NODES
+from nbpkg.runs import NODES, cells
 from nbpkg.runs.files import read_json
 from nbpkg.runs.graph import step_folder, step_of, worker_folder
 from nbpkg.runs.stage import now
@@ -84,7 +84,7 @@ def run_notebook(notebook: Path, output: Path | None, values: Mapping[str, Any],
             reason = "The notebook ended without a receipt: its last cells did not close the stage."
         reason = reason or _unexecuted(executed)
         if not reason:
-            _file_with_run(executed, step / str(read_json(folder / "receipt.json")["run"]))
+            _file_with_run(executed, step, read_json(folder / "receipt.json"))
             return 0
         begun = [path for path, stamp in _running_stamps(step, worker).items() if before[1].get(path) != stamp]
         number = _settle(begun, reason, stop.number)
@@ -363,9 +363,11 @@ def _running_stamps(step: Path, worker: int) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in paths if path.is_file()}
 
 
-def _file_with_run(executed: Path, run: Path) -> None:
+def _file_with_run(executed: Path, step: Path, receipt: Mapping[str, Any]) -> None:
     """Put the executed notebook and its report into the run folder."""
     from nbpkg import report
 
+    run = step / str(receipt["run"])
     (run / "executed.ipynb").write_bytes(executed.read_bytes())
-    report.write_report(run / "executed.ipynb", run / "report.html")
+    kind = receipt["kind"] if receipt["state"] == "done" else cells.NONE
+    report.write_report(run / "executed.ipynb", run / "report.html", kind=kind)

@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from nbpkg.runs import NODES
+from nbpkg.runs import NODES, cells
+from nbpkg.runs.graph import KINDS
 from nbpkg.settings.experiment import PARAMETERS_CELL
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
@@ -25,11 +26,6 @@ class TestAnatomy:
     def cells(self, path, kind=None):
         return [cell for cell in nbformat.read(path, as_version=4).cells if kind in (None, cell.cell_type)]
 
-    def code_lines(self, path):
-        return [
-            len(cell.source.splitlines()) for cell in self.cells(path, "code") if "parameters" not in self.tags(cell)
-        ]
-
     def tags(self, cell):
         return cell.metadata.get("tags", [])
 
@@ -42,21 +38,32 @@ class TestAnatomy:
             assert cell.execution_count is None
         ids = [cell.id for cell in self.cells(path)]
         assert len(set(ids)) == len(ids)
-        assert path.stat().st_size < 30_000
+        assert path.stat().st_size < 30_000 * len(KINDS)
 
     def test_one_parameters_cell_the_same_everywhere(self, path):
         found = [cell.source for cell in self.cells(path, "code") if "parameters" in self.tags(cell)]
         assert found == [PARAMETERS_CELL.strip()]
 
-    def test_sizes(self, path):
-        cells, lines = self.cells(path), self.code_lines(path)
-        assert len(cells) <= 30
-        assert 0.4 <= len(self.cells(path, "markdown")) / len(cells) <= 0.6
+    @pytest.mark.parametrize("learnt", KINDS)
+    def test_sizes(self, path, learnt):
+        """What one study runs is a notebook of its own right."""
+        seen = [cell for cell in self.cells(path) if cells.belongs(cell.source, learnt)]
+        code = [cell for cell in seen if cell.cell_type == "code" and "parameters" not in self.tags(cell)]
+        lines = [len(cell.source.splitlines()) - bool(cells.kinds_of(cell.source)) for cell in code]
+        assert len(seen) <= 30
+        assert 0.4 <= sum(cell.cell_type == "markdown" for cell in seen) / len(seen) <= 0.6
         assert statistics.median(lines) <= 4
         assert max(lines) <= 15
 
-    def test_parts_in_order(self, path):
-        text = "\n".join(cell.source for cell in self.cells(path, "markdown"))
+    def test_cells_name_known_kinds(self, path):
+        for cell in self.cells(path):
+            assert set(cells.kinds_of(cell.source)) <= set(KINDS)
+            assert not any(line.startswith(("#|", "<!--")) for line in cell.source.splitlines()[1:])
+
+    @pytest.mark.parametrize("learnt", KINDS)
+    def test_parts_in_order(self, path, learnt):
+        texts = [cell.source for cell in self.cells(path, "markdown") if cells.belongs(cell.source, learnt)]
+        text = "\n".join(texts)
         parts = (
             "# ",
             "| Reads |",
@@ -79,8 +86,11 @@ class TestAnatomy:
                 assert word not in cell.source
 
     def test_one_figure_per_cell_under_a_sentence(self, path):
-        cells = self.cells(path)
-        for before, cell in zip(cells, cells[1:], strict=False):
+        for learnt in KINDS:
+            self.check_figures([cell for cell in self.cells(path) if cells.belongs(cell.source, learnt)])
+
+    def check_figures(self, seen):
+        for before, cell in zip(seen, seen[1:], strict=False):
             if cell.cell_type == "code" and "stage.figure(" in cell.source:
                 assert cell.source.count("stage.figure(") == 1
                 assert before.cell_type == "markdown" or "stage.figure(" in before.source

@@ -7,7 +7,7 @@ A *step* is what one run of one notebook makes: a stage (``bake``) or, where a s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from nbpkg.settings.base import InputChoice
 from nbpkg.settings.experiment import Experiment
 
 Reads = Mapping[str, tuple[str, ...]]
+MODEL = "model"  # in `inputs`: the experiment whose trained network this one begins with
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,41 @@ NODES: dict[str, Node] = {
     )
 }
 
+
+def _reading(stage: str, reads: Reads, phases: Mapping[str, Reads] | None = None) -> Node:
+    """Return the same stage, folder and notebook, reading other artefacts."""
+    return replace(NODES[stage], reads=reads, phases=phases or {})
+
+
+_GAZE: Reads = {"parse": ("gaze.csv",), "prepare": ("media.csv",), "stratify": ("folds.csv",)}
+
+HEATMAP: dict[str, Node] = {
+    **NODES,
+    "stratify": _reading("stratify", {"parse": ("gaze.csv", "spans.csv"), "prepare": ("media.csv",)}),
+    "bake": _reading("bake", {**_GAZE, "model": ("networks.json",)}),
+    "train": _reading(
+        "train",
+        {**_GAZE, "bake": ("features.csv", "shards.json"), "model": ("networks.json",)},
+        {"sweep": {}, "final": {"train/sweep": ("settings.csv",)}},
+    ),
+    "evaluate": _reading("evaluate", {**_GAZE, "train/final": ("networks.json",)}),
+    "paint": _reading("paint", _GAZE),
+    "compare": _reading(
+        "compare",
+        {
+            **_GAZE,
+            "train/final": ("networks.json",),
+            "paint": ("snippets.csv", "paintings.csv", "strokes.jsonl"),
+        },
+    ),
+}
+
+# What the stages read depends on the kind of thing that is learnt; their names, folders and notebooks do not.
+KINDS: dict[str, dict[str, Node]] = {"clips": NODES, "heatmap": HEATMAP}
+
 # Stages that put `workers` or `threads` to use and so want all cores.
 PARALLEL = ("prepare", "bake", "train", "compare")
-SHARED = ("train/finetune_search",)  # steps that several notebooks can work on at once
+SHARED = ("train/finetune_search", "train/sweep")  # steps that several notebooks can work on at once
 GROUPED = ("train/finetune_search", "train/final")  # steps that train networks, each by a group of processes if wanted
 
 
@@ -139,7 +172,7 @@ def split_step(step: str) -> tuple[str, str]:
 def phases_of(experiment: Experiment, stage: str) -> list[str]:
     """Return the phases, in order, in which the experiment runs a stage; none for a stage that runs once."""
     wanted = getattr(experiment.stages[stage], "phases", None) if stage in experiment.stages else None
-    return [phase for phase in NODES[stage].phases if wanted is None or phase in wanted]
+    return [phase for phase in KINDS[experiment.kind][stage].phases if wanted is None or phase in wanted]
 
 
 def step_of(experiment: Experiment, stage: str) -> str:
@@ -164,9 +197,12 @@ def step_of(experiment: Experiment, stage: str) -> str:
 
 
 def reads_of(experiment: Experiment, step: str) -> dict[str, tuple[str, ...]]:
-    """Return what a step reads, leaving out phases that the experiment does not run."""
+    """Return what a step reads, leaving out phases that the experiment does not run and a model it does not name."""
     stage, phase = split_step(step)
-    reads = {**NODES[stage].reads, **NODES[stage].phases.get(phase, {})}
+    node = KINDS[experiment.kind][stage]
+    reads = {**node.reads, **node.phases.get(phase, {})}
+    if MODEL not in experiment.header.inputs:
+        reads.pop(MODEL, None)
     run = {earlier: split_step(earlier) for earlier in reads}
     return {name: reads[name] for name, (own, part) in run.items() if not part or part in phases_of(experiment, own)}
 
@@ -175,7 +211,7 @@ def settings_of(experiment: Experiment, step: str) -> dict[str, Any]:
     """Return the settings that matter to a step: those of the stage, without the groups of its other phases."""
     stage, phase = split_step(step)
     settings = experiment.stages[stage].model_dump(mode="json")
-    others = set(NODES[stage].phases) - {phase} if phase else set()
+    others = set(KINDS[experiment.kind][stage].phases) - {phase} if phase else set()
     return {name: value for name, value in settings.items() if name not in others and (name != "phases" or not phase)}
 
 
@@ -197,6 +233,8 @@ def input_folder(experiment: Experiment, step: str) -> Path:
     if choice is None:
         return step_folder(experiment, step)
     chosen = choice if isinstance(choice, InputChoice) else InputChoice(experiment=choice)
+    if stage == MODEL:
+        stage, phase = "train", "final"
     return experiment.folder.parent / chosen.experiment / NODES[stage].folder / (chosen.phase or phase)
 
 
@@ -214,7 +252,7 @@ def how_to_run(step: str) -> str:
     >>> how_to_run("train/final")
     "notebooks/05_train.ipynb with phase = 'final'"
     """
-    stage, phase = split_step(step)
+    stage, phase = split_step("train/final" if step == MODEL else step)
     return f"notebooks/{NODES[stage].notebook}.ipynb{f' with phase = {phase!r}' if phase else ''}"
 
 

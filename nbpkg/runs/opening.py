@@ -78,6 +78,7 @@ def open_stage(name: str, experiment: Experiment, *, about: str, sources: Sequen
     receipt: dict[str, Any] = {
         "state": "running",
         "study": header.study,
+        "kind": experiment.kind,
         "experiment": header.experiment,
         **identity,
         "key": key,
@@ -106,7 +107,7 @@ def _input_facts(experiment: Experiment, step: str, names: Sequence[str]) -> dic
     run = current_run(experiment, step)
     receipt = files.read_json(run / "receipt.json")
     artefacts = {}
-    for name in names:
+    for name in () if receipt["state"] == "not_applicable" else names:
         path = run / name
         promised = receipt["outputs"].get(name, {}).get("sha256")
         artefacts[name] = files.sha256(path) if path.is_file() else None

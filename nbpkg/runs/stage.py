@@ -248,7 +248,17 @@ class Stage:
                 remedy="Look at the figures above; correct the input or the settings and run the notebook again.",
             )
         self.receipt["metrics"] = self.write_json(dict(metrics or {}), "metrics")
-        self.receipt |= {"state": "done", **ended(self.receipt)}
+        return self._write_receipt("done")
+
+    def pass_by(self, why: str) -> str:
+        """Close a stage that does not apply to this experiment: a receipt without artefacts that says why."""
+        self._write_dropped()
+        self.receipt |= {"metrics": {}, "why": why}
+        self.about = why
+        return self._write_receipt("not_applicable")
+
+    def _write_receipt(self, state: str) -> str:
+        self.receipt |= {"state": state, **ended(self.receipt)}
         files.write_json(self.folder / "receipt.json", self.receipt)
         worker = self.experiment.header.launch.worker
         files.write_json(worker_folder(step_folder(self.experiment, self.step), worker) / "receipt.json", self.receipt)

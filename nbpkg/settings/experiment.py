@@ -65,7 +65,9 @@ class Header(Settings):
     threads: int = Field(2, ge=1, le=256, description="threads of torch; part of the result's identity")
     phase: str = Field("", pattern=r"^[a-z0-9_-]*$", description="which run of a stage that runs several times")
     inputs: dict[str, str | InputChoice] = Field(
-        default_factory=dict, description="stage: experiment whose finished stage is used instead of this one's"
+        default_factory=dict,
+        description="stage: experiment whose finished stage is used instead of this one's; model: experiment whose "
+        "network training begins with",
     )
     report: ReportSettings = Field(default_factory=ReportSettings, description="what reports may show")
     launch: LaunchSettings = Field(default_factory=LaunchSettings, description="how many processes share the work")
@@ -83,11 +85,14 @@ class Experiment:
         Settings of each stage the study knows, by stage name.
     root
         Project folder to which relative paths belong.
+    kind
+        What is learnt: ``clips`` (a class for each clip) or ``heatmap`` (a place in each frame).
     """
 
     header: Header
     stages: Mapping[str, BaseModel]
     root: Path
+    kind: str = "clips"
 
     @property
     def data(self) -> Path:
@@ -192,6 +197,7 @@ def resolve(
     models: Mapping[str, type[BaseModel]],
     *,
     root: Path | None = None,
+    kind: str = "clips",
     find_conflicts: Callable[[Mapping[str, BaseModel]], list[str]] = lambda _: [],
 ) -> Experiment:
     """Check all values of an experiment and fill in the defaults.
@@ -204,6 +210,8 @@ def resolve(
         The study's settings model for each stage.
     root
         Project folder; found by `project_root` when not given.
+    kind
+        What the study learns, as in `Experiment`.
     find_conflicts
         Names contradictions between the stages whose settings are in order.
 
@@ -224,12 +232,12 @@ def resolve(
     stages = {name: validated(model, values.get(name) or {}, name, problems) for name, model in wanted.items()}
     if isinstance(header, Header):
         for stage in header.inputs:
-            if stage not in models:
-                problems.append(_unknown_key(f"inputs.{stage}", list(models)))
+            if stage not in models and stage != "model":
+                problems.append(_unknown_key(f"inputs.{stage}", [*models, "model"]))
     checked = {name: found for name, found in stages.items() if found is not None}
     problems += [Problem(text) for text in find_conflicts(checked)]
     raise_all(problems, SettingsError, summary="the experiment's parameters cannot be used")
-    return Experiment(_certain(header), checked, root or project_root())
+    return Experiment(_certain(header), checked, root or project_root(), kind)
 
 
 def _certain(header: BaseModel | None) -> Header:

@@ -60,6 +60,7 @@ class InfantEngagement:
     """The study; see `nbpkg.studies.protocol.Study` for what each method is for."""
 
     card = CARD
+    kind = "clips"
     settings: Mapping[str, type[BaseModel]] = {
         "parse": AnnotationScheme,
         "prepare": VideoSettings,
@@ -99,6 +100,10 @@ class InfantEngagement:
         if twice:
             found.append(f"stratify.groups puts sessions into two groups: {', '.join(twice)}.")
         return found
+
+    def why_not(self, stage: str, experiment: Experiment) -> str:  # noqa: ARG002
+        """Return nothing: every stage applies."""
+        return ""
 
     def sources(self, stage: str, experiment: Experiment) -> list[Path]:
         """Return annotation files for parse and evaluate, videos for prepare, strokes for paint, weights for bake."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 import nbpkg.studies
 from nbpkg import runs
 from nbpkg.errors import Problem, SettingsError
+from nbpkg.runs import cells
 from nbpkg.settings import experiment as experiments
 from nbpkg.settings.experiment import Experiment
 
@@ -56,14 +57,19 @@ class StudyCard:
 class Study(Protocol):
     """What is peculiar to one study; everything else is in the rooms.
 
-    Ten methods at most; a new one needs two studies that use it.
+    Ten methods at most; a new one needs two studies that use it. ``kind`` is what is learnt, ``clips`` or ``heatmap``:
+    a notebook's cells for another kind do nothing (see `nbpkg.runs.cells`).
     """
 
     card: StudyCard
+    kind: str
     settings: Mapping[str, type[BaseModel]]
 
     def conflicts(self, stages: Mapping[str, BaseModel]) -> list[str]:
         """Return contradictions between stages, in words; a stage with faulty settings is not among them."""
+
+    def why_not(self, stage: str, experiment: Experiment) -> str:
+        """Return, in one sentence, why a stage does not apply to this experiment; empty when it does."""
 
     def sources(self, stage: str, experiment: Experiment) -> list[Path]:
         """Return the raw files that a stage reads."""
@@ -82,13 +88,17 @@ class Study(Protocol):
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the tables samples and dropped."""
 
+    def encoder(self, experiment: Experiment) -> torch.nn.Module:
+        """Return the network that turns what is seen into features: of clips, or of a frame and a head."""
+
+
+class ClipStudy(Study, Protocol):
+    """A study that learns a class for each clip."""
+
     def draws(
         self, tasks: pd.DataFrame, spans: pd.DataFrame, experiment: Experiment, *, chunks: int, epoch: int, seed: int
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the table draws of one epoch, clips to train on drawn at random, and the table dropped."""
-
-    def encoder(self, experiment: Experiment) -> torch.nn.Module:
-        """Return the network that turns clips into features."""
 
 
 def names() -> list[str]:
@@ -123,7 +133,7 @@ def check_values(values: Mapping[str, Any]) -> tuple[Study, Experiment]:
         Listing everything that is wrong.
     """
     study = load(str(values.get("study", "")))
-    return study, experiments.resolve(values, study.settings, find_conflicts=study.conflicts)
+    return study, experiments.resolve(values, study.settings, kind=study.kind, find_conflicts=study.conflicts)
 
 
 def open_stage(name: str, variables: Mapping[str, Any]) -> tuple[runs.Stage, Study]:
@@ -151,4 +161,8 @@ def open_stage(name: str, variables: Mapping[str, Any]) -> tuple[runs.Stage, Stu
             remedy="Add it; params/<study>/sample.yaml has one and docs/params.md explains every key.",
         )
     stage = runs.open_stage(name, experiment, about=study.card.stages[name], sources=study.sources(name, experiment))
+    why_not = study.why_not(name, experiment)
+    cells.choose_cells(cells.NONE if why_not else study.kind)
+    if why_not:
+        stage.pass_by(why_not)
     return stage, study

@@ -21,6 +21,7 @@ from nbpkg.tables.columns import (
     Column,
     Contract,
 )
+from nbpkg.tables.gaze import GAZE
 
 _SETTING = (
     Column("setting", INTEGER, "number of the setting, from 0", least=0),
@@ -334,5 +335,6 @@ CONTRACTS: dict[str, Contract] = {
             key=("task", "variable", "by", "name", "metric"),
         ),
         *ATTENTION,
+        *GAZE,
     )
 }
