@@ -12,7 +12,7 @@ import yaml
 from cluster_project import environment
 
 from nbpkg.errors import SettingsError
-from nbpkg.runs.graph import NODES, SHARED, split_step
+from nbpkg.runs.graph import KINDS, NODES, SHARED, split_step
 from nbpkg.settings.launch import LaunchSettings
 from nbpkg.settings.site import read_site
 
@@ -21,8 +21,9 @@ SITE = {"partition": "cpu", "gpu_partition": "a100", "account": "lab7", "gpu": "
 
 def rules() -> set[str]:
     """Names of all rules that run a notebook."""
-    steps = {node.folder for node in NODES.values() if not node.phases}
-    steps |= {f"{node.folder}_{phase}" for node in NODES.values() for phase in node.phases}
+    nodes = [node for kind in KINDS.values() for node in kind.values()]
+    steps = {node.folder for node in nodes if not node.phases}
+    steps |= {f"{node.folder}_{phase}" for node in nodes for phase in node.phases}
     shared = {f"{NODES[stage].folder}_{phase}_worker" for stage, phase in map(split_step, SHARED)}
     return steps | shared
 
@@ -33,7 +34,7 @@ def test_the_site_file_names_rules_that_exist(root):
     assert set(site.jobs) - {"default"} <= rules()
     LaunchSettings.model_validate(values["launch"])
     arrays = yaml.safe_load((root / "profiles" / "slurm" / "config.yaml").read_text())["slurm-array-jobs"]
-    assert {arrays} == {name for name in rules() if name.endswith("_worker")}
+    assert set(arrays.split(",")) == {name for name in rules() if name.endswith("_worker")}
 
 
 def test_a_job_asks_for_what_the_site_file_says():
