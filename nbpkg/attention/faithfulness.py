@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -19,14 +19,12 @@ from nbpkg.attention.explain.methods import Method, Options, find_method
 from nbpkg.attention.explain.passes import as_array, at_rest, probability, run
 from nbpkg.attention.explain.randomise import randomise
 from nbpkg.attention.faithfulness_scores import MAP, RANDOM
+from nbpkg.attention.machine import Explained, Look
 from nbpkg.attention.maps import Values, enlarge
-from nbpkg.datasets.preprocess import crop, normalise, read_clip
 from nbpkg.errors import ExplainError
-from nbpkg.models.device import Parts, to_channels_last
+from nbpkg.models.device import Parts
 from nbpkg.models.network import Net
 from nbpkg.progress import Report
-from nbpkg.training.answers import Networks, Trained
-from nbpkg.video.frames import FrameStore
 
 FILLS = ("mean", "blur")
 BLUR = 0.1  # standard deviation of the blurred fill, share of the short side: shapes stay, faces and hands go
@@ -223,16 +221,15 @@ def explain_by(methods: Sequence[str], options: Options) -> dict[str, Explain]:
 
 def measure_faithfulness(
     snippets: pd.DataFrame,
-    networks: Networks,
+    networks: Mapping[tuple[str, str], Explained],
     methods: Mapping[str, Explain],
     *,
-    stores: Mapping[str, FrameStore],
+    look: Look,
     steps: int,
     fill: str,
     batch_size: int,
     seed: int,
     randomised: int,
-    device: torch.device,
 ) -> pd.DataFrame:
     """Test the maps of every method on every snippet, for the class on which the raters agree.
 
@@ -241,21 +238,19 @@ def measure_faithfulness(
     snippets
         Table ``snippets``; those of pairs without a network are left out.
     networks
-        From `nbpkg.training.answers.load_networks`.
+        Of task and variable, e.g. from `nbpkg.training.answers.load_networks`.
     methods
         Each gives, from a network, a normalised clip ``[C, T, H, W]`` and a class, the map ``[t, h, w]``; see
         `explain_by`.
-    stores
-        Open frame store of each session.
+    look
+        How a network sees a snippet, see `nbpkg.attention.machine.look_at_clips`.
     steps, fill, batch_size
         As in `delete_and_insert`.
     seed
         The experiment's seed.
     randomised
         Snippets of each pair for which the slower randomisation test is made as well: the first of every session, then
-        the second ones, and so on.
-    device
-        Where to compute.
+        the second ones, and so on. Only networks for clips are divided into blocks; for others give 0.
 
     Returns
     -------
@@ -272,8 +267,8 @@ def measure_faithfulness(
     rows: list[dict[str, object]] = []
     for snippet, place in zip(tested.to_dict("records"), turn.tolist(), strict=True):
         task, variable, name = str(snippet["task"]), str(snippet["variable"]), str(snippet["snippet_id"])
-        net, target = networks[task, variable].net, int(snippet["label"])
-        clip = _read(networks[task, variable], stores[str(snippet["session"])], snippet, device)
+        target = int(snippet["label"])
+        net, clip = look({str(key): value for key, value in snippet.items()}, networks[task, variable])
         own = {key: snippet[key] for key in ("snippet_id", "session", "task", "variable")}
         for method, explain in methods.items():
             seeds = seeding.child(seed, name, method), seeding.child(seed, "random network", task, variable)
@@ -282,7 +277,7 @@ def measure_faithfulness(
                 net, clip, values, target=target, steps=steps, fill=fill, batch_size=batch_size, seed=seeds[0]
             )
             found = list(_list_curves(curves))
-            if place < randomised:
+            if place < randomised and isinstance(net, Net):
                 found += _list_stages(net, _fix(explain, clip, target), seeds[1])
             rows += [{**own, "method": method, **row} for row in found]
             report.step(note=name)
@@ -344,17 +339,6 @@ def _correlate(one: ArrayLike, two: ArrayLike) -> tuple[float, str]:
     if any(np.ptp(strength) == 0 for strength in strengths):
         return float("nan"), "the map is the same everywhere"
     return float(spearmanr(*strengths).statistic), ""
-
-
-def _read(
-    trained: Trained, store: FrameStore, snippet: Mapping[Hashable, object], device: torch.device
-) -> torch.Tensor:
-    """Read a snippet as the network sees it, ``[C, T, H, W]``, and put the network beside it."""
-    how = trained.preprocess
-    start, end = int(str(snippet["start_ms"])), int(str(snippet["end_ms"]))
-    frames, _ = read_clip(store, start, end, count=how.frames)
-    to_channels_last(trained.net.to(device))
-    return normalise(torch.from_numpy(crop(frames, how.size)).to(device), how)
 
 
 def _fix(explain: Explain, clip: torch.Tensor, target: int) -> Callable[[nn.Module], Values]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from nbpkg.errors import ExplainError
 from nbpkg.models.device import to_channels_last
 from nbpkg.models.network import decide
 from nbpkg.runs.files import new_file
-from nbpkg.training.answers import Networks, Trained
+from nbpkg.training.answers import Trained
 from nbpkg.video.frames import FrameStore
 
 __all__ = ["FOLDER", "NETWORK", "RANDOM", "explain_snippets", "read_map"]
@@ -34,12 +34,51 @@ TARGETS = (0, 1)
 _VERSION = 1
 
 
+class Hashed(Protocol):
+    """Anything that says which weights it has."""
+
+    sha256: str
+
+
+class Explained(Protocol):
+    """A trained network and the card that names its weights."""
+
+    @property
+    def card(self) -> Hashed:
+        """Return its card."""
+
+
+# A row of table ``snippets`` and its network to the module that gives scores ``[B, K]``, and the clip ``[C, T, H, W]``.
+Look = Callable[[Mapping[str, Any], Any], tuple[nn.Module, torch.Tensor]]
+
+
+def look_at_clips(stores: Mapping[str, FrameStore], device: torch.device) -> Look:
+    """Return how a network that answers for clips sees a snippet.
+
+    Parameters
+    ----------
+    stores
+        Open frame store of each session.
+    device
+        Where to compute; networks are brought there.
+    """
+
+    def look(snippet: Mapping[str, Any], trained: Trained) -> tuple[nn.Module, torch.Tensor]:
+        how = trained.preprocess
+        store = stores[str(snippet["session"])]
+        frames, _ = read_clip(store, int(snippet["start_ms"]), int(snippet["end_ms"]), count=how.frames)
+        net = to_channels_last(trained.net.to(device))
+        return net, normalise(torch.from_numpy(crop(frames, how.size)).to(device), how)
+
+    return look
+
+
 @dataclass(frozen=True)
 class _Work:
     """One file of maps: what is in it, apart from what the network answers."""
 
     row: Any
-    trained: Trained
+    trained: Explained
     source: str
     targets: tuple[int, ...]
     path: Path
@@ -48,15 +87,15 @@ class _Work:
 
 def explain_snippets(
     snippets: pd.DataFrame,
-    networks: Networks,
+    networks: Mapping[tuple[str, str], Explained],
     *,
-    stores: Mapping[str, FrameStore],
+    look: Look,
     methods: Sequence[str],
     options: Options,
     folder: Path,
-    device: torch.device,
     seed: int,
     randomised: bool,
+    targets: tuple[int, ...] = TARGETS,
 ) -> pd.DataFrame:
     """Explain both classes of every snippet by every method, and keep the maps as files.
 
@@ -65,9 +104,9 @@ def explain_snippets(
     snippets
         Table ``snippets``; those of pairs without a network are left out, which is said.
     networks
-        From `nbpkg.training.answers.load_networks`; brought to `device`.
-    stores
-        Open frame store of each session.
+        Of task and variable, e.g. from `nbpkg.training.answers.load_networks`.
+    look
+        How a network sees a snippet, e.g. `look_at_clips`.
     methods
         Names of `nbpkg.attention.explain.METHODS`.
     options
@@ -77,12 +116,12 @@ def explain_snippets(
         ``<method>_<class>``, float32 on the method's own scale and as coarse as the method gives it, and ``about``,
         JSON of what the maps are of. A file that is there, whole, and of the same clip, network, methods and settings
         is kept; any other is made anew.
-    device
-        Where to compute.
     seed
         Seed of the random twins, one for each pair.
     randomised
         Whether to explain the random twins, too: the raters' class only, by the same methods.
+    targets
+        Classes explained.
 
     Returns
     -------
@@ -102,13 +141,13 @@ def explain_snippets(
     known = pd.MultiIndex.from_frame(snippets[["task", "variable"]]).isin(list(networks))
     if not known.all():
         progress.say(f"{int((~known).sum())} snippets are of pairs without a network and are not explained.")
-    works = list(_list_works(snippets[known], networks, methods, options, folder, seed, randomised))
+    works = list(_list_works(snippets[known], networks, methods, options, folder, seed, randomised, targets))
     report = progress.Report("explain", total=len(works), unit="file")
     rows: list[dict[str, object]] = []
     for work in works:
         about = _read_finished(work)
         if about is None:
-            about = _make_file(work, methods, options, stores, device, seed)
+            about = _make_file(work, methods, options, look, seed)
         rows += _tabulate(work, about, folder)
         report.step(note=work.path.stem)
     report.close()
@@ -124,12 +163,13 @@ def _check_methods(methods: Sequence[str]) -> None:
 
 def _list_works(
     snippets: pd.DataFrame,
-    networks: Networks,
+    networks: Mapping[tuple[str, str], Explained],
     methods: Sequence[str],
     options: Options,
     folder: Path,
     seed: int,
     randomised: bool,
+    classes: tuple[int, ...],
 ) -> Iterator[_Work]:
     settings = {name: value for name, value in asdict(options).items() if name != "batch_size"}
     row: Any
@@ -142,7 +182,7 @@ def _list_works(
         trained = networks[str(row.task), str(row.variable)]
         clip = {"session": row.session, "start_ms": int(row.start_ms), "end_ms": int(row.end_ms)}
         for source in (NETWORK, RANDOM) if randomised else (NETWORK,):
-            targets = TARGETS if source == NETWORK else (int(row.label),)
+            targets = classes if source == NETWORK else (int(row.label),)
             about = {
                 "version": _VERSION,
                 "clip": clip,
@@ -176,17 +216,11 @@ def _make_file(
     work: _Work,
     methods: Sequence[str],
     options: Options,
-    stores: Mapping[str, FrameStore],
-    device: torch.device,
+    look: Look,
     seed: int,
 ) -> dict[str, Any]:
     """Explain one snippet by one network and write the file."""
-    preprocess = work.trained.preprocess
-    frames, _ = read_clip(
-        stores[str(work.row.session)], int(work.row.start_ms), int(work.row.end_ms), count=preprocess.frames
-    )
-    clip = normalise(torch.from_numpy(crop(frames, preprocess.size)).to(device), preprocess)
-    net: nn.Module = to_channels_last(work.trained.net.to(device))
+    net, clip = look(work.row._asdict(), work.trained)
     if work.source == RANDOM:
         net = randomise(net, seed=seeding.child(seed, "random network", work.row.task, work.row.variable))
     with at_rest(net), torch.no_grad():
@@ -195,7 +229,7 @@ def _make_file(
     about = {
         **work.about,
         "probability": [float(probability(scores, target)[0]) for target in TARGETS],
-        "predicted": int(decide(scores)[0]),
+        "predicted": int(scores[0, 0] > 0) if scores.shape[1] == 1 else int(decide(scores)[0]),
         "maps": [_describe(one) for one in found],
     }
     entries = {_entry(one): one.values for one in found}  # noqa: PD011 - no data frame

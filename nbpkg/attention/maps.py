@@ -66,6 +66,7 @@ METHOD_FACTS: Mapping[str, MethodFacts] = MappingProxyType(
             ),
             MethodFacts("smoothgrad", "SmoothGrad", "pixel", False, "Smilkov et al., arXiv 1706.03825"),
             MethodFacts("rollout", "Attention roll-out", "layer", False, "Abnar and Zuidema, ACL 2020"),
+            MethodFacts("heatmap", "Predicted heat map", "layer", False, "what the network itself answers"),
         )
     }
 )

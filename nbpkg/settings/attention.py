@@ -21,6 +21,7 @@ Method = Literal[
     "integrated_gradients",
     "smoothgrad",
     "rollout",
+    "heatmap",
 ]
 Block = Annotated[list[int], Field(min_length=3, max_length=3)]
 

@@ -23,7 +23,7 @@ from nbpkg.models.network import build_network
 from nbpkg.settings.attention import CompareSettings, ExplainSettings
 
 SMALL_BLOCKS = Options(occlusion_radius=(1, 2, 2), occlusion_stride=(2, 3, 3), batch_size=5, steps=8, samples=3)
-CONVOLUTIONAL = [name for name in METHODS if name != "rollout"]
+CONVOLUTIONAL = [name for name in METHODS if name not in ("rollout", "heatmap")]
 KINDS = {"sequence": (4, 9), "picture": (3, 10, 8), "video": (3, 4, 8, 10)}
 
 
@@ -432,3 +432,21 @@ def test_settings_and_methods_know_the_same():
         assert getattr(settings, name) == getattr(defaults, name)
     assert "small" in ENCODERS
     assert run(build("picture").eval(), draw("picture")[None]).shape == (1, 2)
+
+
+class _Pointing(torch.nn.Module):
+    """Answers by a map, the green of a clip."""
+
+    def answer(self, clips):
+        return clips[:, 1]
+
+    def forward(self, clips):
+        return self.answer(clips).flatten(1).amax(dim=1, keepdim=True)
+
+
+def test_a_network_that_answers_by_a_map_explains_itself_by_it():
+    clip = torch.rand(3, 2, 4, 5)
+    found = explain(_Pointing(), clip, method="heatmap", targets=[1], options=Options())[1]
+    assert found.values == pytest.approx(clip[1].numpy())
+    with pytest.raises(ExplainError, match="answers by no heat map"):
+        explain(build("picture"), draw("picture"), method="heatmap", targets=[1], options=Options())

@@ -19,6 +19,7 @@ from nbpkg.attention.faithfulness import (
     randomisation,
 )
 from nbpkg.attention.faithfulness_scores import MAP, RANDOM, average_curves, measure_areas
+from nbpkg.attention.machine import look_at_clips
 from nbpkg.datasets.preprocess import Preprocess
 from nbpkg.errors import ExplainError
 from nbpkg.models.checkpoints import Card, Preparation
@@ -282,10 +283,9 @@ def table(world):
         snippets,
         networks,
         {"gradient": explain, "edges": lambda _net, clip, _target: clip.abs().mean(dim=0).numpy()},
-        stores=stores,
+        look=look_at_clips(stores, CPU),
         **{**SETTINGS, "steps": 4},
         randomised=3,
-        device=CPU,
     )
 
 

@@ -23,14 +23,15 @@ from test_machine import OPTIONS, USED, make_stores, network, snippets
 from nbpkg.attention.comparing.comparison import compare_snippets
 from nbpkg.attention.comparing.gather import machine_maps
 from nbpkg.attention.comparing.measures import Options
-from nbpkg.attention.machine import explain_snippets
+from nbpkg.attention.machine import explain_snippets, look_at_clips
 from nbpkg.video.frames import FrameStore
 torch.set_num_threads(1)
 stores = {{name: FrameStore(Path({stores!r}) / name) for name in ("s1", "s2")}}
 folder, random = Path(sys.argv[1]), np.random.default_rng(0)
 people = {{name: {{painter: random.random((4, 30, 40)) for painter in "ab"}} for name in snippets()["snippet_id"]}}
 print("ready", flush=True)
-how = {{"stores": stores, "methods": USED, "options": OPTIONS, "device": torch.device("cpu"), "seed": 5}}
+look = look_at_clips(stores, torch.device("cpu"))
+how = {{"look": look, "methods": USED, "options": OPTIONS, "seed": 5}}
 maps = explain_snippets(snippets(), {{("eggs", "smile"): network()}}, folder=folder, randomised=True, **how)
 found = compare_snippets(
     snippets(),

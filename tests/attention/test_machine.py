@@ -14,7 +14,7 @@ import torch
 
 from nbpkg import seeding, tables
 from nbpkg.attention.explain import METHODS, Options
-from nbpkg.attention.machine import explain_snippets, read_map
+from nbpkg.attention.machine import explain_snippets, look_at_clips, read_map
 from nbpkg.attention.maps import read_about
 from nbpkg.datasets.preprocess import crop, normalise, read_clip
 from nbpkg.errors import ExplainError
@@ -77,9 +77,9 @@ def snippets() -> pd.DataFrame:
 @pytest.fixture
 def make(stores, tmp_path):
     def call(**changes) -> pd.DataFrame:
-        arguments = {"snippets": snippets(), "networks": {("eggs", "smile"): network()}, "stores": stores}
-        arguments |= {"methods": USED, "options": OPTIONS, "folder": tmp_path, "device": torch.device("cpu"), "seed": 5}
-        arguments |= {"randomised": True, **changes}
+        arguments = {"snippets": snippets(), "networks": {("eggs", "smile"): network()}}
+        arguments |= {"methods": USED, "options": OPTIONS, "folder": tmp_path, "seed": 5}
+        arguments |= {"look": look_at_clips(stores, torch.device("cpu")), "randomised": True, **changes}
         return explain_snippets(arguments.pop("snippets"), arguments.pop("networks"), **arguments)
 
     return call

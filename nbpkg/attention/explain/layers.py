@@ -23,6 +23,14 @@ Arrange = Callable[[torch.Tensor], torch.Tensor]
 _SHOWN = 12  # how many layers a message lists
 
 
+class FramewiseNet(nn.Module):
+    """A network for clips of one frame whose inner layers know no time; subclasses give scores ``[B, K]``."""
+
+    def lay_out(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the output of a layer ``[B, C, H, W]`` as that of a clip, ``[B, C, 1, H, W]``."""
+        return output.unsqueeze(2) if output.ndim == 4 else output
+
+
 @dataclass(frozen=True)
 class Activations:
     """What a layer gave for one clip, and how each class's score depends on it.
@@ -174,6 +182,8 @@ def _arrangement(net: nn.Module, path: str) -> Arrange:
     for length in range(len(parts)):
         owner = net.get_submodule(".".join(parts[:length]))
         inner = ".".join(parts[length:])
+        if isinstance(owner, FramewiseNet):
+            return owner.lay_out
         if isinstance(owner, SwinTransformer | SwinTransformer3d):
             is_convolution = isinstance(owner.get_submodule(inner), nn.Conv2d | nn.Conv3d)
             return (lambda x: x) if is_convolution else (lambda x: x.movedim(-1, 1))

@@ -15,6 +15,7 @@ from nbpkg.attention.explain.gradient import gradient
 from nbpkg.attention.explain.gradient_input import gradient_input
 from nbpkg.attention.explain.guided_backprop import guided_backprop
 from nbpkg.attention.explain.guided_gradcam import guided_gradcam
+from nbpkg.attention.explain.heatmap import predicted_map
 from nbpkg.attention.explain.hirescam import hirescam
 from nbpkg.attention.explain.integrated_gradients import integrated_gradients
 from nbpkg.attention.explain.layercam import layercam
@@ -187,6 +188,7 @@ _RUN: dict[str, Run] = {
     "integrated_gradients": _integrated_gradients,
     "smoothgrad": _smoothgrad,
     "rollout": lambda net, clip, targets, _: rollout(net, clip, targets=targets),
+    "heatmap": lambda net, clip, targets, _: predicted_map(net, clip, targets=targets),
 }
 
 METHODS: Mapping[str, Method] = MappingProxyType(
