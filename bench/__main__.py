@@ -19,6 +19,9 @@ NAMES = (
     "strokes",
     "painter",
     "scheduling",
+    "gaze_scores",
+    "gaze_training",
+    "gaze_inference",
 )
 
 if __name__ == "__main__":

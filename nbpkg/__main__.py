@@ -1,4 +1,4 @@
-"""The command line: ``python -m nbpkg run|sample|check|report|params|docs``."""
+"""The command line: ``python -m nbpkg run|sample|check|report|gaze|params|docs``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpkg.errors import NbpkgError, SettingsError
+from nbpkg.gaze.command import add_gaze_command
 from nbpkg.progress import log_to, say
 
 
@@ -55,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     params = commands.add_parser("params", help="rewrite the comments of a parameter file")
     params.add_argument("file", type=Path)
     params.set_defaults(command=_params)
+
+    add_gaze_command(commands)
 
     docs = commands.add_parser("docs", help="write docs/tables.md and docs/params.md")
     docs.add_argument("folder", type=Path, nargs="?", default=Path("docs"))

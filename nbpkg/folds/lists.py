@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold
 
+from nbpkg import seeding, tables
 from nbpkg.errors import FoldError
 from nbpkg.folds.search import check_folds
 
@@ -103,3 +104,57 @@ def _deal(sessions: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
 def _tabulate(sessions: pd.DataFrame, dealt: np.ndarray, folds: int) -> pd.DataFrame:
     table = sessions[["session", "group"]].assign(fold=dealt, role=np.where(dealt == folds - 1, "test", "train"))
     return table.sort_values("session", kind="stable").reset_index(drop=True)
+
+
+def compare_folds(rows: pd.DataFrame, folds: pd.DataFrame, *, seed: int, tries: int = 1000) -> pd.DataFrame:
+    """Hold the folds against the whole and against what dealing participants at random would give.
+
+    Parameters
+    ----------
+    rows
+        One row per frame and person: session, and a column of 0 and 1 for each share to compare.
+    folds
+        Table ``folds``.
+    seed
+        Of the random dealings.
+    tries
+        Random dealings: the participants trade places, so that folds keep their numbers of participants.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Table ``balance``.
+    """
+    names = [name for name in rows.columns if name != "session"]
+    joined = rows.merge(folds[["session", "group", "fold"]], on="session")
+    sums = joined.groupby("group")[names].sum().assign(rows=joined.groupby("group").size())
+    own = folds.drop_duplicates("group").set_index("group")["fold"].reindex(sums.index).to_numpy()
+    random = seeding.generator(seed, "folds by chance")
+    values, count = sums.to_numpy(np.float64), int(own.max()) + 1
+    chance = np.stack([_shares(values, random.permutation(own), count) for _ in range(tries)])
+    low, high = np.nanpercentile(chance, [2.5, 97.5], axis=0)
+    found, whole = _shares(values, own, count), values.sum(axis=0)
+    sessions = folds.groupby("fold")["session"].nunique()
+    table = [
+        {
+            "stratum": name,
+            "fold": fold,
+            "value": found[fold, place],
+            "whole": whole[place] / whole[-1],
+            "chance_low": low[fold, place],
+            "chance_high": high[fold, place],
+            "sessions": int(sessions.get(fold, 0)),
+        }
+        for place, name in enumerate(names)
+        for fold in range(count)
+    ]
+    return tables.from_rows(table, "balance")
+
+
+def _shares(sums: np.ndarray, fold: np.ndarray, count: int) -> np.ndarray:
+    """Share of each column in the rows of each fold, ``[folds, columns]``."""
+    totals = np.zeros((count, sums.shape[1]))
+    np.add.at(totals, fold, sums)
+    with np.errstate(invalid="ignore"):
+        shares: np.ndarray = totals[:, :-1] / totals[:, -1:]
+    return shares

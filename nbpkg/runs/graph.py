@@ -129,12 +129,12 @@ _GAZE: Reads = {"parse": ("gaze.csv",), "prepare": ("media.csv",), "stratify": (
 
 HEATMAP: dict[str, Node] = {
     **NODES,
-    "stratify": _reading("stratify", {"parse": ("gaze.csv", "spans.csv"), "prepare": ("media.csv",)}),
+    "stratify": _reading("stratify", {"parse": ("gaze.csv",), "prepare": ("media.csv",)}),
     "bake": _reading("bake", {**_GAZE, "model": ("networks.json",)}),
     "train": _reading(
         "train",
-        {**_GAZE, "bake": ("features.csv", "shards.json"), "model": ("networks.json",)},
-        {"sweep": {}, "final": {"train/sweep": ("settings.csv",)}},
+        {**_GAZE, "bake": ("features.csv", "baked.json", "shards.json"), "model": ("networks.json",)},
+        {"sweep": {}, "final": {"train/sweep": ("gaze_settings.csv",)}},
     ),
     "evaluate": _reading("evaluate", {**_GAZE, "train/final": ("networks.json",)}),
     "paint": _reading("paint", _GAZE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,10 @@ def _input_facts(experiment: Experiment, step: str, names: Sequence[str]) -> dic
     """Describe what is read from an earlier step, after checking that it is still what its receipt says."""
     run = current_run(experiment, step)
     receipt = files.read_json(run / "receipt.json")
+    if receipt["state"] == "not_applicable":  # its settings may still matter to what reads it
+        return _as_input(receipt, {"receipt.json": receipt["key"]})
     artefacts = {}
-    for name in () if receipt["state"] == "not_applicable" else names:
+    for name in names:
         path = run / name
         promised = receipt["outputs"].get(name, {}).get("sha256")
         artefacts[name] = files.sha256(path) if path.is_file() else None
@@ -118,9 +120,8 @@ def _input_facts(experiment: Experiment, step: str, names: Sequence[str]) -> dic
                 expected=f"The file with the hash in {run / 'receipt.json'}.",
                 remedy=f"Run {how_to_run(step)} again.",
             )
-    return {
-        "experiment": receipt["experiment"],
-        "key": receipt["key"],
-        "ended": receipt["ended"],
-        "artefacts": artefacts,
-    }
+    return _as_input(receipt, artefacts)
+
+
+def _as_input(receipt: dict[str, Any], artefacts: Mapping[str, str | None]) -> dict[str, Any]:
+    return {**{name: receipt[name] for name in ("experiment", "key", "ended")}, "artefacts": artefacts}

@@ -31,28 +31,21 @@ class GazeSource(Settings):
         description="gazefollow (extended), videoattention (VideoAttentionTarget), objectattention, or voc (labelImg)"
     )
     folder: Subfolder = Field(description="folder of the data set, relative to the data folder")
-    annotations: str = Field("", description="folder or file of the annotations, in that folder; empty = as published")
-    split: Literal["", "train", "test"] = Field("", description="part of the official list; empty = as the files say")
-    rater: Name = Field("a1", description="annotator, where the files name none")
-
-
-class Exclusion(Settings):
-    """Frames that are kept but not learnt from."""
-
-    sessions: str = Field(description="sessions meant, with * for any text, e.g. p01--*")
-    first: int = Field(0, ge=0, description="first frame left out")
-    last: int = Field(-1, ge=-1, description="last frame left out; -1 = to the end")
-    reason: str = Field(min_length=1, description="why, e.g. start of the take")
+    parts: list[Literal["train", "test"]] = Field(["train", "test"], description="parts of the official list to read")
+    split: Literal["", "train", "test"] = Field(
+        "", description="part of the official list that labelImg files belong to"
+    )
 
 
 class GazeAnnotationSettings(Settings):
     """Who looks where, according to whom, and in which files."""
 
     sources: list[GazeSource] = Field(min_length=1, description="data sets; any number, in any formats, in one table")
-    fps: Rate = Field("30", description="rate of the pictures of a folder, frames per second as a fraction")
     head: str = Field("head", description="name of the head in labelImg files, upper or lower case")
     smooth: int = Field(11, ge=1, description="rows of the moving average over head boxes of video; 1 = none")
-    exclude: list[Exclusion] = Field([], description="frames not to learn from, such as starts and ends of takes")
+    exclusions: str = Field(
+        "", description="CSV in the data folder of frames not to learn from, such as ends of takes; empty = none"
+    )
     compat: Literal["none", "reference"] = Field(
         "none", description="reference: files are read as the published programs do, known defects included"
     )
@@ -69,6 +62,7 @@ class PictureSettings(VideoSettings):
     """How videos and folders of pictures are prepared."""
 
     folder: Subfolder = Field("", description="folder of videos; empty where all footage is folders of pictures")
+    fps: Rate = Field("30", description="pictures of a folder per second, and rate of prepared videos, as a fraction")
     pictures: Literal["view", "store"] = Field(
         "view", description="folders of pictures: view (read where they lie) or store (scaled copies, faster to read)"
     )
@@ -98,8 +92,16 @@ class GazeNetworkSettings(Settings):
         description="where training begins: none (random), imagenet, or a file in the data folder; "
         "inputs.model goes first",
     )
-    frozen: bool = Field(
-        True, description="keep trunk or backbone as they come; what they see is then computed once, here"
+    backbone: str = Field(
+        "none",
+        min_length=1,
+        description="of Gaze-LLE: none, dinov2_vitb14_pretrain or the like, or a file in the data folder",
+    )
+    frozen: bool = Field(True, description="keep trunk or backbone as they come: no gradient, no activations")
+    stored: bool = Field(
+        True,
+        description="compute what the frozen part sees once, here; false reads frames in every epoch, so that they "
+        "can be changed at random",
     )
     single_frame_norm: Literal["always", "reference"] = Field(
         "always", description="reference: batch normalisation is skipped for a block of one frame, as published"

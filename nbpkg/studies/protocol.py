@@ -75,18 +75,13 @@ class Study(Protocol):
         """Return the raw files that a stage reads."""
 
     def read_annotations(self, experiment: Experiment) -> tuple[pd.DataFrame, list[Problem]]:
-        """Return the table annotations and everything noticed while reading."""
+        """Return the table annotations, or gaze where that is learnt, and everything noticed while reading."""
 
     def media_jobs(self, experiment: Experiment) -> list[tuple[str, Path]]:
-        """Return (session, source video) for each video to prepare."""
+        """Return (session, source) for each video or folder of pictures to prepare."""
 
     def sessions(self, experiment: Experiment) -> pd.DataFrame:
         """Return one row per session: session, group (participant), and a flag for each property to balance."""
-
-    def samples(
-        self, spans: pd.DataFrame, sessions: pd.DataFrame, experiment: Experiment
-    ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the tables samples and dropped."""
 
     def encoder(self, experiment: Experiment) -> torch.nn.Module:
         """Return the network that turns what is seen into features: of clips, or of a frame and a head."""
@@ -94,6 +89,11 @@ class Study(Protocol):
 
 class ClipStudy(Study, Protocol):
     """A study that learns a class for each clip."""
+
+    def samples(
+        self, spans: pd.DataFrame, sessions: pd.DataFrame, experiment: Experiment
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the tables samples and dropped."""
 
     def draws(
         self, tasks: pd.DataFrame, spans: pd.DataFrame, experiment: Experiment, *, chunks: int, epoch: int, seed: int

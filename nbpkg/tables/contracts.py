@@ -317,7 +317,7 @@ CONTRACTS: dict[str, Contract] = {
                     "by",
                     TEXT,
                     "what is scored: every rater's label of each test clip, the majority label of each, or one part",
-                    allowed=("all", "majority", "rater", "session", "fold"),
+                    allowed=("all", "majority", "rater", "session", "fold", "participant", "track"),
                 ),
                 Column("name", TEXT, "the rater, session or fold; empty for all and majority"),
                 Column("role", TEXT, "what the clips' fold was for the model", allowed=_ROLES),

@@ -200,7 +200,7 @@ def convert(
     writer = StoreWriter(
         folder, (height, width), fps=recipe.fps, encoding=recipe.encoding, jpeg_quality=recipe.jpeg_quality
     )
-    film = _Film(folder / VIDEO, facts, recipe, size=(height, width)) if recipe.write_video else None
+    film = Film(folder / VIDEO, facts, recipe, size=(height, width)) if recipe.write_video else None
     try:
         with open_video(source) as (container, stream):
             stream.thread_type = "AUTO"
@@ -317,8 +317,20 @@ class Shrinker:
         return np.ascontiguousarray(np.rot90(pixels, self.quarter_turns))
 
 
-class _Film:
-    """The silent H.264 MP4 for people to watch; same frames, same bytes."""
+class Film:
+    """The silent H.264 MP4 for people to watch; same frames, same bytes.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    facts
+        Of the source, for the shape in which it is shown.
+    recipe
+        Rate, quality and effort.
+    size
+        ``(height, width)`` of the frames, pixels.
+    """
 
     def __init__(self, path: Path, facts: MediaFacts, recipe: Recipe, *, size: tuple[int, int]) -> None:
         self.path, self.number, self.rate = path, 0, recipe.fps
@@ -337,6 +349,7 @@ class _Film:
         self.stream, self.reformatter = stream, VideoReformatter()
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
+        """Append one RGB frame ``[H, W, 3]``."""
         frame = self.reformatter.reformat(
             VideoFrame.from_ndarray(pixels, format="rgb24"),
             format="yuv420p",
@@ -350,12 +363,14 @@ class _Film:
         self.container.mux(self.stream.encode(frame))
 
     def finish(self) -> None:
+        """Write what the encoder still holds and flush everything to disk."""
         self.container.mux(self.stream.encode())
         self.container.close()
         with self.path.open("rb") as stream:
             sync_and_close(stream)
 
     def close(self) -> None:
+        """Let go of the file."""
         self.container.close()
 
 

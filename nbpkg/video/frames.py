@@ -144,6 +144,11 @@ class FrameStore:
             return np.array(self._data[numbers[0] : numbers[-1] + 1])  # one run: one copy, not one per frame
         return np.asarray(self._data[numbers])
 
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        """Read one frame, uint8 RGB ``[H, W, 3]``; raises as `frames` does."""
+        frame: NDArray[np.uint8] = self.frames([number])[0]
+        return frame
+
     def clip(self, start_ms: int, end_ms: int, *, count: int | None = None) -> NDArray[np.uint8]:
         """Read the frames of an interval (see `interval`).
 

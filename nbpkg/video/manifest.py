@@ -12,6 +12,7 @@ import av
 import cv2
 
 from nbpkg.errors import Problem
+from nbpkg.video.albums import ViewRecipe
 from nbpkg.video.convert import VIDEO, Converted, Recipe
 from nbpkg.video.files import hash_file, sync_and_close
 from nbpkg.video.probe import MediaFacts
@@ -20,7 +21,9 @@ MANIFEST = "manifest.json"
 _VERSION = 1
 
 
-def write(folder: Path, *, session: str, source: str, facts: MediaFacts, recipe: Recipe, made: Converted) -> dict:
+def write(
+    folder: Path, *, session: str, source: str, facts: MediaFacts, recipe: Recipe | ViewRecipe, made: Converted
+) -> dict:
     """Write what a folder holds and what it was made from; all other files must be complete.
 
     Parameters
@@ -28,7 +31,7 @@ def write(folder: Path, *, session: str, source: str, facts: MediaFacts, recipe:
     folder
         The session's folder.
     session, source
-        Session, and file name of its source; no path, which would differ between machines.
+        Session, and name of its source file or folder; no path, which would differ between machines.
     facts, recipe, made
         What went in, what was asked, what came out.
     """
@@ -52,7 +55,7 @@ def write(folder: Path, *, session: str, source: str, facts: MediaFacts, recipe:
     return content
 
 
-def read_finished(folder: Path, source_sha256: str, recipe: Recipe) -> dict | None:
+def read_finished(folder: Path, source_sha256: str, recipe: Recipe | ViewRecipe) -> dict | None:
     """Return the manifest of a session that is finished, current and whole; else None: it is to be made again."""
     try:
         content: dict = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""All videos of a study, prepared in parallel; what is finished stays, what was interrupted is made again."""
+"""All videos and picture folders of a study, prepared in parallel; what is finished stays, the rest is made again."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from nbpkg.progress import Report, say
 from nbpkg.runs.files import cannot_write
 from nbpkg.video import manifest as manifests
 from nbpkg.video import workers as pools
-from nbpkg.video.convert import Recipe, convert, count_frames, target_size
+from nbpkg.video.albums import PictureRecipe, Source, ViewRecipe, place_of
+from nbpkg.video.convert import Recipe, count_frames, target_size
 from nbpkg.video.files import sync_folder
 from nbpkg.video.frames import JPEG
-from nbpkg.video.probe import MediaFacts, probe
+from nbpkg.video.probe import MediaFacts
+from nbpkg.video.recordings import open_recording
 
-Job = tuple[str, Path]
+Job = tuple[str, Source]
 _PARTIAL = ".partial"
 # Bytes per pixel, measured on people in rooms at 288x160; JPEG by quality: coarse, and doubling above 95.
 _JPEG_BYTES = {50: 0.12, 75: 0.18, 90: 0.28, 95: 0.40, 100: 1.0}
-_VIDEO_BYTES = 0.03
+_VIDEO_BYTES, _INDEX_BYTES = 0.03, 120
+_AS_FOUND = PictureRecipe()
 
 
 @dataclass
@@ -54,27 +57,34 @@ def prepare_sessions(
     folder: Path,
     *,
     recipe: Recipe,
+    pictures: PictureRecipe = _AS_FOUND,
     workers: int = 1,
     sources: Path | None = None,
     run_folder: Path | None = None,
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Prepare the video of every session: frame store, MP4 to watch, manifest.
+    """Prepare the video or picture folder of every session: frame store, MP4 to watch, manifest.
 
     Each session gets a folder of its name. It is written as ``.<session>.<process>.partial`` and renamed when all is
     on disk, the manifest last, so that a session's folder is either complete or not there. A session is left as it
     is when its manifest names the same source hash and recipe, and all its files have the hashes named there. Killed
     at any moment and run again, the result has the same bytes.
 
+    Of a picture folder every picture is one frame, in natural order. It becomes a frame store like a video, or a view:
+    an index by which `nbpkg.video.stores.open_store` reads the originals; then ``video`` is empty, and ``width`` and
+    ``height`` are the largest.
+
     Parameters
     ----------
     jobs
-        ``(session, source video)`` pairs.
+        ``(session, source)`` pairs; a source is a video file, a picture folder, or picture files as a tuple of paths.
     folder
         Where the sessions' folders go; made if needed. One run at a time may write there.
     recipe
         What to make.
+    pictures
+        What becomes of picture folders.
     workers
-        Videos prepared at once, each in a process of its own; 1 works in this process.
+        Sessions prepared at once, each in a process of its own; 1 works in this process.
     sources
         Folder that the table's ``source`` paths start from; None gives file names only.
     run_folder
@@ -98,13 +108,15 @@ def prepare_sessions(
         folder.mkdir(parents=True, exist_ok=True)
         for stale in folder.glob(f".*{_PARTIAL}"):
             shutil.rmtree(stale)
-    facts, problems = _look_at_headers(jobs)
+    facts, needs, problems = _look_at_headers(jobs, folder, recipe, pictures)
     good = [job for job in jobs if job[0] in facts]
-    _announce_size({session: facts[session] for session, _ in good}, folder, recipe)
+    _announce_size(needs, folder, recipe)
     seconds = round(sum(float(fact.duration) for fact in facts.values()))
     report = Report("prepare", total=seconds, unit="video second")
     outcomes: dict[str, Outcome] = {}
-    for session, outcome in _prepare_all(good, folder, recipe, workers=workers, tick=_whole_steps(report)):
+    for session, outcome in _prepare_all(
+        good, folder, recipe, pictures=pictures, workers=workers, tick=_whole_steps(report)
+    ):
         problems.extend(outcome.problems)
         outcomes[session] = outcome
     made = [outcomes[session] for session, _ in jobs if session in outcomes and outcomes[session].manifest]
@@ -116,11 +128,13 @@ def prepare_sessions(
     return tables.from_rows(rows, "media"), problems
 
 
-def estimate_bytes(facts: MediaFacts, recipe: Recipe) -> int:
+def estimate_bytes(facts: MediaFacts, recipe: Recipe | ViewRecipe) -> int:
     """Estimate what one prepared video takes on disk, in bytes.
 
     Raw frame stores are exact but for the MP4; JPEG and MP4 depend on the picture, half to twice the estimate.
     """
+    if isinstance(recipe, ViewRecipe):
+        return facts.frames * _INDEX_BYTES + 4096
     height, width = target_size(facts, recipe)
     pixels = height * width * count_frames(facts.duration, recipe.fps)
     quality = next(limit for limit in _JPEG_BYTES if recipe.jpeg_quality <= limit)
@@ -129,13 +143,19 @@ def estimate_bytes(facts: MediaFacts, recipe: Recipe) -> int:
 
 
 def prepare_session(
-    job: Job, folder: Path, recipe: Recipe, tick: Callable[[float], None], *, decode_threads: int = 0
+    job: Job,
+    folder: Path,
+    recipe: Recipe,
+    tick: Callable[[float], None],
+    *,
+    pictures: PictureRecipe = _AS_FOUND,
+    decode_threads: int = 0,
 ) -> Outcome:
     """Prepare one session, or find it finished; a source that cannot be used becomes a problem, not an error.
 
     Parameters
     ----------
-    job, folder, recipe
+    job, folder, recipe, pictures
         As in `prepare_sessions`.
     tick
         Called with seconds of video done.
@@ -146,18 +166,19 @@ def prepare_session(
     partial = folder / f".{session}.{os.getpid()}{_PARTIAL}"
     with _clear_disk_errors(folder):
         try:
-            facts = probe(source)
-            found = manifests.read_finished(folder / session, facts.sha256, recipe)
+            recording = open_recording(source, pictures, decode_threads=decode_threads)
+            facts = recording.probe()
+            asked = recording.recipe(recipe, folder / session)
+            found = manifests.read_finished(folder / session, facts.sha256, asked)
             if found is not None:
                 tick(float(facts.duration))
                 return Outcome(found, fresh=False, problems=manifests.problems(found))
             partial.mkdir()
-            made = convert(source, partial, facts=facts, recipe=recipe, decode_threads=decode_threads, tick=tick)
-            written = manifests.write(
-                partial, session=session, source=source.name, facts=facts, recipe=recipe, made=made
-            )
+            made = recording.convert(partial, facts=facts, recipe=asked, tick=tick)
+            name = place_of(source).name
+            written = manifests.write(partial, session=session, source=name, facts=facts, recipe=asked, made=made)
         except MediaError as error:
-            problem = Problem(error.what, error.expected, error.remedy, file=source.name)
+            problem = Problem(error.what, error.expected, error.remedy, file=place_of(source).name)
             return Outcome({}, fresh=False, problems=[problem])
         else:
             _put_in_place(partial, folder / session)
@@ -178,17 +199,24 @@ def _put_in_place(partial: Path, final: Path) -> None:
 
 
 def _prepare_all(
-    jobs: Sequence[Job], folder: Path, recipe: Recipe, *, workers: int, tick: Callable[[float], None]
+    jobs: Sequence[Job],
+    folder: Path,
+    recipe: Recipe,
+    *,
+    pictures: PictureRecipe,
+    workers: int,
+    tick: Callable[[float], None],
 ) -> Iterator[tuple[str, Outcome]]:
     """Prepare the jobs here or in worker processes; outcomes come as they are finished."""
     if workers <= 1 or len(jobs) <= 1:
         for job in jobs:
-            yield job[0], prepare_session(job, folder, recipe, tick)
+            yield job[0], prepare_session(job, folder, recipe, tick, pictures=pictures)
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     with pools.start(min(workers, len(jobs))) as pool:
         for job in jobs:
-            pool.submit(job[0], bind(prepare_session, job, folder, recipe, decode_threads=threads))
+            work = bind(prepare_session, job, folder, recipe, pictures=pictures, decode_threads=threads)
+            pool.submit(job[0], work)
         yield from pool.results(tick)
 
 
@@ -208,29 +236,35 @@ def _check_sessions(sessions: Sequence[str]) -> None:
         known.add(session.casefold())
 
 
-def _look_at_headers(jobs: Sequence[Job]) -> tuple[dict[str, MediaFacts], list[Problem]]:
-    """Read all headers first, so that size and problems are known before hours of work."""
+def _look_at_headers(
+    jobs: Sequence[Job], folder: Path, recipe: Recipe, pictures: PictureRecipe
+) -> tuple[dict[str, MediaFacts], dict[str, int], list[Problem]]:
+    """Read all headers first, so that size (bytes of each session) and problems are known before hours of work."""
     facts: dict[str, MediaFacts] = {}
+    needs: dict[str, int] = {}
     problems: list[Problem] = []
     for session, source in jobs:
         try:
-            facts[session] = probe(source, header_only=True)
+            recording = open_recording(source, pictures)
+            fact = recording.look()
         except MediaError as error:
-            problems.append(Problem(error.what, error.expected, error.remedy, file=source.name))
-    return facts, problems
+            problems.append(Problem(error.what, error.expected, error.remedy, file=place_of(source).name))
+            continue
+        facts[session], needs[session] = fact, estimate_bytes(fact, recording.recipe(recipe, folder / session))
+    return facts, needs, problems
 
 
-def _announce_size(facts: Mapping[str, MediaFacts], folder: Path, recipe: Recipe) -> None:
+def _announce_size(needs: Mapping[str, int], folder: Path, recipe: Recipe) -> None:
     """Say how much disk the sessions that are not there yet will take, and refuse what cannot fit."""
-    missing = [fact for session, fact in facts.items() if not (folder / session).is_dir()]
-    needed, free = sum(estimate_bytes(fact, recipe) for fact in missing), shutil.disk_usage(folder).free
+    missing = [size for session, size in needs.items() if not (folder / session).is_dir()]
+    needed, free = sum(missing), shutil.disk_usage(folder).free
     say(
-        f"prepare: {len(missing)} of {len(facts)} videos to make, about {needed / 1e6:,.0f} MB "
+        f"prepare: {len(missing)} of {len(needs)} recordings to make, about {needed / 1e6:,.0f} MB "
         f"({recipe.encoding} frames{' and MP4' if recipe.write_video else ''}); {free / 1e6:,.0f} MB free"
     )
     if needed > free:
         raise StageError(
-            f"The prepared videos need about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free.",
+            f"The prepared recordings need about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free.",
             where=str(folder),
             remedy="Free some space, set 'outputs' to a larger disk, or set the encoding to jpeg.",
         )
@@ -257,5 +291,6 @@ def _whole_steps(report: Report) -> Callable[[float], None]:
     return tick
 
 
-def _place(source: Path, sources: Path | None) -> str:
-    return Path(os.path.relpath(source, sources)).as_posix() if sources else source.name
+def _place(source: Source, sources: Path | None) -> str:
+    place = place_of(source)
+    return Path(os.path.relpath(place, sources)).as_posix() if sources else place.name

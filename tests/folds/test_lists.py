@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbpkg.errors import FoldError
-from nbpkg.folds.lists import deal_participants
+from nbpkg.folds.lists import compare_folds, deal_participants
 
 SESSIONS = pd.DataFrame(
     {
@@ -59,3 +59,17 @@ def test_no_participant_is_ever_in_two_folds(folds, seed, frames):
 def test_what_cannot_be_dealt_is_said(changes, how, said):
     with pytest.raises(FoldError, match=said):
         deal_participants(SESSIONS.assign(**changes), **{**OFFICIAL, **how})
+
+
+def test_shares_are_held_against_random_dealings():
+    folds = deal_participants(SESSIONS, **OFFICIAL)
+    rows = SESSIONS.loc[SESSIONS.index.repeat(SESSIONS["frames"]), ["session"]].assign(inside=1)
+    rows.loc[rows["session"].isin(["s0", "s1"]), "inside"] = 0
+    balance = compare_folds(rows, folds, seed=0, tries=50).set_index(["stratum", "fold"])
+    assert balance["whole"].unique() == pytest.approx([1 - 30 / 152])
+    assert balance.loc[("inside", 2), "value"] == 1
+    own = int(folds.query("session == 's0'")["fold"].iloc[0])
+    mates = set(folds.query("fold == @own")["session"])
+    frames = SESSIONS.set_index("session")["frames"]
+    assert balance.loc[("inside", own), "value"] == pytest.approx(1 - 30 / frames[list(mates)].sum())
+    assert (balance["chance_low"] <= balance["chance_high"]).all()

@@ -1,0 +1,1 @@
+"""Gaze targets in new footage: a network, a video or picture folder and head boxes in; tables and films out."""

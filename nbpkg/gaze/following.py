@@ -1,0 +1,122 @@
+"""Heads found by a face detector while footage is read, and followed by overlap from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from nbpkg.errors import WeightsError
+
+Box = tuple[float, float, float, float]
+LEAST_OVERLAP, PATIENCE = 0.2, 15
+SCORE = 0.7
+# A face detector marks chin to eyebrows; annotators of gaze data mark the whole head.
+ABOVE, ASIDE, BELOW = 0.35, 0.2, 0.05
+
+
+class Follower:
+    """Gives each box of a frame the person it belongs to.
+
+    Parameters
+    ----------
+    least_overlap
+        Smallest share of the union that two boxes of one person have in common.
+    patience
+        Frames without a box after which a person is given up, and a box at the same place is somebody new.
+    """
+
+    def __init__(self, least_overlap: float = LEAST_OVERLAP, *, patience: int = PATIENCE) -> None:
+        self.least_overlap, self.patience = least_overlap, patience
+        self.last: dict[str, tuple[int, Box]] = {}
+        self.count = 0
+
+    def name(self, frame: int, boxes: Sequence[Box]) -> list[str]:
+        """Return the person of each box; frames are to come in order."""
+        known = {name: box for name, (seen, box) in self.last.items() if frame - seen <= self.patience}
+        self.last = {name: self.last[name] for name in known}
+        names = [""] * len(boxes)
+        people = list(known)
+        shares = np.array([[overlap(box, known[person]) for person in people] for box in boxes])
+        if shares.size:
+            for row, column in zip(*linear_sum_assignment(-shares), strict=True):
+                if shares[row, column] >= self.least_overlap:
+                    names[int(row)] = people[int(column)]
+        for place, box in enumerate(boxes):
+            if not names[place]:
+                names[place] = f"s{self.count:02}"
+                self.count += 1
+            self.last[names[place]] = (frame, box)
+        return names
+
+
+def overlap(first: Box, second: Box) -> float:
+    """Return the common area of two boxes over the area of both.
+
+    Examples
+    --------
+    >>> overlap((0, 0, 2, 2), (1, 0, 3, 2))
+    0.3333333333333333
+    """
+    wide = min(first[2], second[2]) - max(first[0], second[0])
+    high = min(first[3], second[3]) - max(first[1], second[1])
+    common = max(0.0, wide) * max(0.0, high)
+    both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)) - common
+    return common / both if both > 0 else 0.0
+
+
+class FaceFinder:
+    """Finds heads with OpenCV's YuNet face detector, and follows them.
+
+    Parameters
+    ----------
+    model
+        YuNet's ONNX file. OpenCV does not bring it along, and its older cascades are gone since OpenCV 5.
+    score
+        Least confidence, 0..1.
+
+    Raises
+    ------
+    WeightsError
+        When the file is missing or no such detector.
+    """
+
+    def __init__(self, model: Path, *, score: float = SCORE) -> None:
+        if not model.is_file():
+            raise WeightsError(
+                f"There is no face detector {model.name!r}.",
+                where=str(model),
+                expected="A YuNet file such as face_detection_yunet_2023mar.onnx of the OpenCV model zoo.",
+                remedy="Download it once and give its path, or mark head boxes yourself and give '--heads'.",
+            )
+        try:
+            self.detector = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score)
+        except cv2.error as error:
+            raise WeightsError(
+                f"{model.name!r} is no face detector that OpenCV can load ({str(error).strip().splitlines()[-1]}).",
+                where=str(model),
+                expected="A whole YuNet ONNX file.",
+                remedy="Download it again.",
+            ) from None
+        self.follower = Follower()
+
+    def find(self, number: int, picture: NDArray[np.uint8]) -> list[tuple[str, Box, str]]:
+        """Return person, head box and source of every face in one RGB frame; frames are to come in order."""
+        height, width = picture.shape[:2]
+        self.detector.setInputSize((width, height))
+        _, faces = self.detector.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        found = [] if faces is None else faces[:, :4].astype(np.float64).tolist()
+        boxes = [grow_face((x, y, x + wide, y + high), (width, height)) for x, y, wide, high in found]
+        return [(name, box, "detected") for name, box in zip(self.follower.name(number, boxes), boxes, strict=True)]
+
+
+def grow_face(face: Box, size: tuple[int, int]) -> Box:
+    """Make the box of a face one of a head, inside a frame of this width and height."""
+    wide, high = face[2] - face[0], face[3] - face[1]
+    x0, x1 = max(0.0, face[0] - ASIDE * wide), min(float(size[0]), face[2] + ASIDE * wide)
+    y0, y1 = max(0.0, face[1] - ABOVE * high), min(float(size[1]), face[3] + BELOW * high)
+    return x0, y0, x1, y1

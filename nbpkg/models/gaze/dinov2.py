@@ -1,0 +1,215 @@
+"""Backbones of Gaze-LLE: DINOv2, and a small one that learns from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nbpkg.errors import SettingsError, StageError
+from nbpkg.models import weights as files
+from nbpkg.models.gaze.transformer import TransformerBlock
+
+PATCH = 14
+PUBLISHED_GRID = 37  # the positions were learnt on pictures of 518 pixels
+OFFSET = 0.1  # what DINOv2 adds to the grid before it divides
+
+DINOV2: Mapping[str, str] = MappingProxyType(
+    {
+        "vits14": "vit_small_patch14_dinov2",
+        "vitb14": "vit_base_patch14_dinov2",
+        "vitl14": "vit_large_patch14_dinov2",
+    }
+)
+WIDTHS: Mapping[str, int] = MappingProxyType({"vits14": 384, "vitb14": 768, "vitl14": 1024})
+
+
+class DinoV2(nn.Module):
+    """DINOv2 for pictures of any size that is a multiple of 14 pixels.
+
+    Parameters
+    ----------
+    name
+        ``vits14``, ``vitb14`` or ``vitl14``.
+
+    Attributes
+    ----------
+    features
+        Width of a token: 384, 768 or 1024.
+    net
+        timm's network, with the published names of all entries (``mask_token``, which nothing uses, is left out).
+
+    Notes
+    -----
+    The network is timm's; positions are resized as DINOv2 does it, since timm's own way gives other features.
+
+    Source: Oquab et al., 2023, facebookresearch/dinov2.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in DINOV2:
+            raise SettingsError(
+                f"There is no DINOv2 {name!r}.", expected=f"One of {', '.join(DINOV2)}.", remedy="Correct the setting."
+            )
+        import timm  # takes seconds, and nothing else here needs it
+
+        self.features = WIDTHS[name]
+        self.net: nn.Module = timm.create_model(DINOV2[name], pretrained=False, num_classes=0)
+
+    def positions(self, height: int, width: int) -> torch.Tensor:
+        """Return position codes ``[1, 1 + height × width, features]`` for a grid, the class token's first."""
+        return resize_positions(self.net.get_parameter("pos_embed"), height, width)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode pictures.
+
+        Parameters
+        ----------
+        images
+            [B, 3, H, W], normalised; sides are multiples of 14.
+
+        Returns
+        -------
+        torch.Tensor
+            [B, features, H / 14, W / 14], the normalised patch tokens.
+
+        Raises
+        ------
+        StageError
+            When a side is no multiple of 14.
+        """
+        height, width = count_patches(images)
+        patches: torch.Tensor = self.net.get_submodule("patch_embed.proj")(images)
+        start = self.net.get_parameter("cls_token").expand(len(images), -1, -1).to(patches.dtype)
+        tokens = torch.cat([start, patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens = tokens + self.positions(height, width).to(tokens.dtype)
+        tokens = self.net.get_submodule("norm")(self.net.get_submodule("blocks")(tokens))
+        return _as_map(tokens[:, 1:], height, width)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode pictures (see `encode`)."""
+        return self.encode(images)
+
+
+class SmallVit(nn.Module):
+    """A small vision transformer on patches of 14 pixels, behind the same interface as `DinoV2`.
+
+    Parameters
+    ----------
+    size
+        Side of the pictures, in pixels.
+    features
+        Width of a token.
+    blocks, heads
+        Number of transformer blocks, and of heads in each.
+
+    Attributes
+    ----------
+    features
+        As given.
+
+    Notes
+    -----
+    For the sample experiment and for tests, trained from scratch together with its decoder; no published network.
+    """
+
+    def __init__(self, size: int = 112, *, features: int = 96, blocks: int = 3, heads: int = 4) -> None:
+        super().__init__()
+        self.features = features
+        self.patch_embed = nn.Conv2d(3, features, PATCH, PATCH)
+        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, (size // PATCH) ** 2, features))
+        self.blocks = nn.Sequential(*(TransformerBlock(features, heads, norm_eps=1e-6) for _ in range(blocks)))
+        self.norm = nn.LayerNorm(features, eps=1e-6)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode pictures ``[B, 3, size, size]`` as ``[B, features, size / 14, size / 14]``."""
+        height, width = count_patches(images)
+        tokens = self.patch_embed(images).flatten(2).transpose(1, 2) + self.pos_embed
+        encoded: torch.Tensor = self.norm(self.blocks(tokens))
+        return _as_map(encoded, height, width)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode pictures (see `encode`)."""
+        return self.encode(images)
+
+
+def build_dinov2(name: str, weights: Mapping[str, torch.Tensor] | None = None) -> DinoV2:
+    """Build a DINOv2 network.
+
+    Parameters
+    ----------
+    name
+        ``vits14``, ``vitb14`` or ``vitl14``.
+    weights
+        The published state dict, with or without ``mask_token``; None for random weights. Nothing is downloaded.
+
+    Returns
+    -------
+    DinoV2
+        In evaluation mode.
+
+    Raises
+    ------
+    SettingsError
+        When there is no such network.
+    WeightsError
+        When the weights do not fit, key by key.
+    """
+    backbone = DinoV2(name)
+    if weights is not None:
+        state = {key: item for key, item in weights.items() if key != "mask_token"}
+        files.load_strictly(backbone.net, state, what=f"DINOv2 {name}", where="the weights of the backbone")
+    return backbone.eval()
+
+
+def resize_positions(positions: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Resize learnt position codes to another grid as DINOv2 does it.
+
+    Parameters
+    ----------
+    positions
+        [1, 1 + 37 × 37, C]; the class token's first.
+    height, width
+        Of the grid, in patches.
+
+    Returns
+    -------
+    torch.Tensor
+        [1, 1 + height × width, C]; as given for a grid of 37 × 37.
+
+    Notes
+    -----
+    Bicubic, without smoothing, with scale factors a tenth of a patch too large: so the published features were made.
+    """
+    if (height, width) == (PUBLISHED_GRID, PUBLISHED_GRID):
+        return positions
+    square = positions[:, 1:].transpose(1, 2).unflatten(2, (PUBLISHED_GRID, PUBLISHED_GRID))
+    factors = ((height + OFFSET) / PUBLISHED_GRID, (width + OFFSET) / PUBLISHED_GRID)
+    resized = F.interpolate(square, scale_factor=factors, mode="bicubic", antialias=False)
+    return torch.cat([positions[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
+
+
+def count_patches(images: torch.Tensor) -> tuple[int, int]:
+    """Return how many patches pictures ``[B, 3, H, W]`` have from top to bottom and from left to right.
+
+    Raises
+    ------
+    StageError
+        When a side is no multiple of 14 pixels.
+    """
+    height, width = images.shape[-2:]
+    if height % PATCH or width % PATCH or not height or not width:
+        raise StageError(
+            f"Pictures of {width} × {height} pixels cannot be cut into patches of {PATCH} × {PATCH}.",
+            expected=f"Sides that are multiples of {PATCH}.",
+            remedy="Resize the pictures, e.g. to 448 × 448.",
+        )
+    return height // PATCH, width // PATCH
+
+
+def _as_map(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)
