@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(Path(__file__).parent))  # for `demo_outputs`, which stands beside this file
+sys.path.insert(0, str(Path(__file__).parent))  # for `demo_outputs`, `killing`, `nursery`, `patience` beside this file
 sys.path.insert(0, str(Path(__file__).parent / "cluster"))  # for `cluster_project`
 
 
@@ -33,6 +33,17 @@ def demo() -> Path:
     if not (folder / "index.html").is_file():
         pytest.skip("no outputs of `make demo`; run it first, as `make test` does")
     return folder
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory):
+    """A process with everything loaded, which forks off workers."""
+    from nursery import Nursery
+
+    loaded = ("nbpkg.training.lightning_loop", "nbpkg.training.head_search", "nbpkg.training.finetune_search")
+    made = Nursery(tmp_path_factory.mktemp("nursery"), *loaded)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

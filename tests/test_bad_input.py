@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from patience import PATIENCE_S
 
 from nbpkg import tables
 from nbpkg.models.checkpoints import read_checkpoint, save_checkpoint
@@ -76,7 +77,7 @@ def start(project: Path, *arguments: str, **variables: str) -> subprocess.Popen:
 
 def refused(process: subprocess.Popen) -> str:
     """What a command says that fails as it should: with status 1 and without a call stack."""
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, said
     assert "Traceback" not in said
     return said
@@ -174,7 +175,7 @@ def turn_round_first_mark(path: Path) -> tuple[str, int]:
 
 def test_a_session_without_video_is_dropped_and_said(project):
     (project / "data" / "video" / "s02.mp4").unlink()
-    said, _ = (process := start_stage(project, "prepare")).communicate(timeout=180)
+    said, _ = (process := start_stage(project, "prepare")).communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, said
     place = project / "outputs" / "infant_engagement" / "small" / "02_prepare"
     receipt = read_json(place / "receipt.json")

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from demo_outputs import PAIRS, VALUES, run_of, sessions_of, table_of
+from patience import PATIENCE_S
 from PIL import Image
 
 from nbpkg.attention.comparing import gather
@@ -183,7 +184,7 @@ def run_notebook(project: Path, name: str, out: Path, *changes: str) -> subproce
         env={**os.environ, "NBPKG_ROOT": str(project)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
 
 

@@ -14,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -83,7 +84,7 @@ def test_lock_installs_on(system, python, tmp_path, monkeypatch):
     command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--target", str(tmp_path / "packages")]
     command += ["--python-platform", system, "--python-version", python, "--only-binary", ":all:", *source]
     command += ["--build-constraints", "requirements.lock", "--require-hashes", "-r", "requirements.lock"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     if "Failed to fetch" in result.stderr:
         pytest.skip("no package registry can be reached from here")
     assert result.returncode == 0, result.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from patience import PATIENCE_S
 
 from nbpkg import tables
 
@@ -57,7 +58,7 @@ def project(root, tmp_path_factory):
 def run(project: Path, notebook: str) -> Path:
     """Run a notebook and return the run folder."""
     command = [sys.executable, "-m", "nbpkg", "run", f"notebooks/{notebook}.ipynb", "-f", "params/real.yaml"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     folder = project / "outputs/infant_engagement/real" / {"01": "01_parse", "02": "02_prepare"}[notebook[:2]]
     return folder / json.loads((folder / "receipt.json").read_text())["run"]

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from killing import KILLS, Course, Signs, watch
+from patience import wait_until
 from tiny_project import (
     CLOSE,
     children_of,
@@ -20,13 +22,11 @@ from tiny_project import (
     running_receipt,
     stage_folder,
     start_run,
-    wait_until,
 )
 
 from nbpkg.runs.files import read_json, sha256
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("NBPKG_KILLS", "3"))
 STEPS = """\
 import time
 from nbpkg.runs.files import write_json
@@ -40,13 +40,22 @@ stage.adopt_all("steps")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, root) -> tuple[float, dict]:
-    """Duration in seconds and receipt of a run that nobody kills."""
+def undisturbed(tmp_path_factory, root) -> tuple[Course, dict]:
+    """Course and receipt of a run that nobody kills."""
     project = make_project(tmp_path_factory.mktemp("undisturbed"), root, STEPS, CLOSE)
-    began = time.monotonic()
-    status, said = finish(start_run(project))
-    assert status == 0, said
-    return time.monotonic() - began, read_json(stage_folder(project) / "receipt.json")
+    course, process = watch(lambda: start_run(project), stage_folder(project))
+    finish(process)
+    return course, read_json(stage_folder(project) / "receipt.json")
+
+
+def wait_for_a_moment(project: Path, process: subprocess.Popen, whole: Course, chance: random.Random) -> None:
+    """Wait for any moment of a run: sometimes before there is anything to see, sometimes in the middle of the work."""
+    signs, wanted = Signs(stage_folder(project)), chance.randint(0, max(1, whole.signs // max(2, KILLS)))
+    if wanted:
+        signs.await_work(process, wanted)
+        time.sleep(whole.moment(chance))
+    else:
+        time.sleep(chance.uniform(0.0, whole.before))
 
 
 def steps_of(project: Path) -> set[str]:
@@ -84,12 +93,12 @@ def forget_receipts(project: Path) -> None:
 
 
 def test_kill_of_the_runner_at_any_moment(tmp_path, root, undisturbed):
-    whole_run, expected = undisturbed
+    whole, expected = undisturbed
     project = make_project(tmp_path, root, STEPS, CLOSE)
     chance, caught, finished = random.Random(KILLS), 0, set()
     for _ in range(KILLS):
         process = start_run(project, stderr=subprocess.DEVNULL)
-        time.sleep(whole_run * chance.uniform(0.1, 1.0))
+        wait_for_a_moment(project, process, whole, chance)
         process.send_signal(signal.SIGSTOP)  # so that it starts no kernel between our look and the kill
         caught += process.poll() is None
         kernels = children_of(process)
@@ -107,13 +116,13 @@ def test_kill_of_the_runner_at_any_moment(tmp_path, root, undisturbed):
 
 
 def test_kill_of_the_kernel_at_any_moment(tmp_path, root, undisturbed):
-    whole_run, expected = undisturbed
+    whole, expected = undisturbed
     project = make_project(tmp_path, root, STEPS, CLOSE)
     chance, caught, finished = random.Random(KILLS), 0, set()
     for _ in range(KILLS):
         process = start_run(project)
         kernels = wait_until(lambda process=process: children_of(process), "there is a kernel")
-        time.sleep(whole_run * chance.uniform(0.0, 0.7))
+        wait_for_a_moment(project, process, whole, chance)
         for kernel in kernels:
             if is_alive(kernel):
                 os.kill(kernel, signal.SIGKILL)

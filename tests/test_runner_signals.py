@@ -14,6 +14,7 @@ from typing import Any
 import nbformat
 import pytest
 from jupyter_client.manager import start_new_kernel
+from patience import PATIENCE_S, wait_until
 from tiny_project import (
     CLOSE,
     FILE,
@@ -33,7 +34,6 @@ from tiny_project import (
     stage_folder,
     start,
     start_run,
-    wait_until,
 )
 
 from nbpkg.runs.files import read_json
@@ -78,7 +78,7 @@ import ctypes, os, signal
 from pathlib import Path
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 Path("kernel.pid").write_text(str(os.getpid()))
-ctypes.CDLL(None).sleep(100)
+ctypes.CDLL(None).sleep(3600)
 """
 IMPATIENT = """\
 import sys
@@ -91,7 +91,7 @@ sys.exit(__main__.main(sys.argv[1:]))
 CHILD = """\
 import subprocess
 from pathlib import Path
-Path("child.pid").write_text(str(subprocess.Popen(["sleep", "120"]).pid))
+Path("child.pid").write_text(str(subprocess.Popen(["sleep", "3600"]).pid))
 """
 
 
@@ -259,12 +259,12 @@ def test_a_log_whose_reader_has_gone_spoils_nothing(tmp_path, root):
         os.close(reader)
     kernel = kernel_of(projects[0])
     processes[0].send_signal(signal.SIGTERM)
-    assert processes[0].wait(timeout=180) == 128 + signal.SIGTERM
+    assert processes[0].wait(timeout=PATIENCE_S) == 128 + signal.SIGTERM
     check_interrupted(projects[0], signal.SIGTERM, kernel)
     assert saved_errors(projects[0]) == ["KeyboardInterrupt"]
     log = (projects[0] / "log.txt").read_text(encoding="utf-8")
     assert log.count("clean-up begins\nclean-up ends\nInterrupted by SIGTERM; run it again to resume.\n") == 1
-    assert processes[1].wait(timeout=180) == 0
+    assert processes[1].wait(timeout=PATIENCE_S) == 0
     assert has_receipt(projects[1])
 
 
@@ -317,9 +317,9 @@ def test_a_person_may_interrupt_again_and_again_and_go_on(tmp_path, root, monkey
         if interrupt is not None:
             kernel_of(project)
             interrupt()
-        reply = client.get_shell_msg(timeout=60)
+        reply = client.get_shell_msg(timeout=PATIENCE_S)
         while reply["parent_header"]["msg_id"] != request:  # of a question asked while the kernel started
-            reply = client.get_shell_msg(timeout=60)
+            reply = client.get_shell_msg(timeout=PATIENCE_S)
         return reply["content"].get("ename", reply["content"]["status"])
 
     try:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from patience import PATIENCE_S, wait_until
 
 from nbpkg.runs.files import read_json
 from nbpkg.settings.experiment import PARAMETERS_CELL, read_file
@@ -29,7 +28,7 @@ WAIT = """\
 import os, time
 from pathlib import Path
 Path("kernel.pid").write_text(str(os.getpid()))
-time.sleep(120)
+time.sleep(3600)
 """
 WORK = """\
 import sys
@@ -76,20 +75,11 @@ def start_run(folder: Path, *more: str, stderr: int = subprocess.STDOUT, **varia
 def finish(process: subprocess.Popen) -> tuple[int, str]:
     """Wait for the end of a process; return exit status and what it said."""
     try:
-        said, _ = process.communicate(timeout=180)
+        said, _ = process.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.terminate()
         raise
     return process.returncode, said
-
-
-def wait_until(come_true: Callable[[], Any], what: str) -> Any:
-    """Wait for something to become true, and return it."""
-    for _ in range(2400):
-        if value := come_true():
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"waited in vain until {what}")
 
 
 def kernel_of(project: Path) -> int:

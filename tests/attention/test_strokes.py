@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 from nbpkg.attention.painting import log as logs
 from nbpkg.attention.painting.lines import find_painting
@@ -462,12 +463,12 @@ def script(root: Path, folder: Path, *, count: int = 100_000, after: str = "", p
 def test_a_second_process_is_refused_and_told_who_paints(root, tmp_path):
     with begin(tmp_path):
         done = subprocess.run(
-            [sys.executable, "-c", script(root, tmp_path, count=3)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", script(root, tmp_path, count=3)], capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert f"open elsewhere: process {os.getpid()} on " in done.stdout
         assert "other notebook" in done.stdout
     done = subprocess.run(
-        [sys.executable, "-c", script(root, tmp_path, count=3)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script(root, tmp_path, count=3)], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.stdout.split() == ["1", "Acknowledged", "2", "Acknowledged"], done.stderr
     with begin(tmp_path) as log:
@@ -499,7 +500,7 @@ def in_tmpfs(root: Path, tmp_path: Path, *, size: str, before: str = "", after: 
     file = tmp_path / "script.py"
     file.write_text(script(root, folder, after=after, points=200))
     command = f"mount -t tmpfs -o size={size} tmpfs {folder} && {before} exec {sys.executable} {file}"
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", command], capture_output=True, text=True, timeout=PATIENCE_S)
     if done.returncode != 0 and "mount" in done.stderr:
         pytest.skip(f"no file system of one's own here: {done.stderr.strip()}")
     assert "Traceback" not in done.stdout + done.stderr

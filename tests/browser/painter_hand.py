@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import time
 from pathlib import Path
 
 import numpy as np
+from patience import wait_until
 
 from nbpkg.attention.painting.log import read_painting
 from nbpkg.attention.painting.raster import rasterise
@@ -24,11 +24,12 @@ class Hand:
         self.wait_for_snippet()
 
     def wait_for_snippet(self, name: str = "") -> None:
-        self.root.locator(".nbp-work:not([hidden]) >> nth=0").wait_for(timeout=30_000)
-        self.root.locator(f".nbp-title:has-text('{name}')").wait_for(timeout=30_000)
+        self.root.locator(".nbp-work:not([hidden]) >> nth=0").wait_for()
+        self.root.locator(f".nbp-title:has-text('{name}')").wait_for()
         self.stage.scroll_into_view_if_needed()
 
     def at(self, x: float, y: float) -> tuple[float, float]:
+        self.stage.wait_for()  # until it can be seen: only then it has a place
         box = self.stage.bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
@@ -48,7 +49,7 @@ class Hand:
             self.page.keyboard.press(name)
 
     def is_saved(self) -> None:
-        self.root.locator(".nbp-saved:text-is('saved')").wait_for(timeout=20_000)
+        self.root.locator(".nbp-saved:text-is('saved')").wait_for()
 
     def session(self, expression: str):
         return self.root.evaluate(f"root => {{ const s = root.nbpPainter.session; return {expression}; }}")
@@ -78,8 +79,4 @@ def equals_log(hand: Hand, path: Path) -> None:
 
 def wait_until_done(path: Path) -> None:
     """Wait for the last operation to reach the disk: the next snippet opens at once."""
-    for _ in range(100):
-        if read_painting(path).state == "done":
-            return
-        time.sleep(0.2)
-    assert read_painting(path).state == "done"
+    wait_until(lambda: read_painting(path).state == "done", "the last operation reaches the disk")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
 import yaml
-from jupyter_lab import photograph, run_all
+from jupyter_lab import open_page, photograph, run_all
 from painter_hand import Hand, equals_log, wait_until_done
 
 from nbpkg.attention.painting.log import read_painting
@@ -66,10 +65,8 @@ def lab(project, start_lab):
 
 @pytest.mark.parametrize(("notebook", "pickers"), NOTEBOOKS.items())
 def test_runs_live_with_pickers(lab, browser, project, notebook, pickers):
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page = open_page(browser)
     run_all(page, lab, f"notebooks/{notebook}.ipynb")
-    errors = page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']")
-    assert errors.count() == 0, errors.first.inner_text()
     drop_downs = page.locator(".widget-dropdown select")
     assert drop_downs.count() == pickers
     for place in range(pickers):
@@ -77,9 +74,8 @@ def test_runs_live_with_pickers(lab, browser, project, notebook, pickers):
         drop_downs.nth(place).scroll_into_view_if_needed()
         before = page.evaluate(f"{picture}.src")
         drop_downs.nth(place).select_option(index=1)
-        page.wait_for_function(f"old => {picture} && {picture}.src !== old", arg=before, timeout=60_000)
-        time.sleep(1)
-        photograph(page, f"{notebook}_{place}")
+        page.wait_for_function(f"old => {picture} && {picture}.src !== old", arg=before)
+        photograph(page, f"{notebook}_{place}", after=1.0)
     photograph(page, notebook)
     page.close()
 
@@ -90,7 +86,7 @@ def test_a_new_painter_paints_in_notebook_07(lab, browser, project):
     values = yaml.safe_load(settings.read_text(encoding="utf-8"))
     values["paint"] |= {"painters": [*values["paint"]["painters"], "p4"], "painters_per_snippet": 4}
     settings.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page = open_page(browser)
     notebook = "notebooks/07_paint_human_attention.ipynb"
     run_all(page, lab, notebook, cells=16)
     hand = Hand(page)
@@ -102,8 +98,7 @@ def test_a_new_painter_paints_in_notebook_07(lab, browser, project):
             hand.paint((0.3, 0.3), (0.33, 0.31))
             hand.key("Control+z", "b", "]")
         if frame == 2:
-            time.sleep(1.5)  # until the remark about the brush's size has faded
-            photograph(page, "painter_in_07")
+            photograph(page, "painter_in_07", after=1.5)  # until the remark about the brush's size has faded
         hand.key("ArrowRight")
     hand.is_saved()
     (path,) = (project / values["data"] / "painted" / "p4").glob("*.jsonl")
@@ -114,10 +109,9 @@ def test_a_new_painter_paints_in_notebook_07(lab, browser, project):
     equals_log(hand, path)
     first = hand.root.locator(".nbp-title").inner_text()
     hand.key("2", "6", "Enter")
-    hand.page.wait_for_function(
-        "old => document.querySelector('.nbp-title').innerText !== old", arg=first, timeout=30_000
-    )
+    hand.page.wait_for_function("old => document.querySelector('.nbp-title').innerText !== old", arg=first)
     wait_until_done(path)
+    hand.wait_for_snippet()  # its title comes first, its pictures later
 
     hand.paint((0.5, 0.5), (0.6, 0.6))
     hand.is_saved()
@@ -127,7 +121,7 @@ def test_a_new_painter_paints_in_notebook_07(lab, browser, project):
     assert len(read_painting(second).strokes) == 1
     page.close()  # with the stroke in hand
 
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page = open_page(browser)
     run_all(page, lab, notebook, cells=16)
     hand = Hand(page)
     hand.begin("p4")

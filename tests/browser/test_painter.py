@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from jupyter_lab import IDLE, photograph, run_all, start_all
+from jupyter_lab import IDLE, open_page, photograph, run_all, start_all
 from painter_hand import Hand, equals_log, wait_until_done
 
 from nbpkg.attention.painting.lines import read_operations, read_painting
@@ -219,7 +219,7 @@ def lab(study, start_lab):
 
 @pytest.fixture
 def page(browser):
-    opened = browser.new_page(viewport={"width": 1400, "height": 900})
+    opened = open_page(browser, height=900)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.errors = errors
@@ -290,7 +290,7 @@ def test_paint_submit_die_and_go_on(lab, study, page):
     page.mouse.move(*hand.at(0.4, 0.5), steps=4)
     page.mouse.up()
     hand.paint((0.7, 0.7), (0.8, 0.6))
-    page.locator(".nbp-saved[data-state=late]").wait_for(timeout=20_000)
+    page.locator(".nbp-saved[data-state=late]").wait_for()
     assert page.locator(".nbp-saved").inner_text() == "2 not saved: the kernel does not answer"
     photograph(page, "painter_kernel_dead")
     shown = hand.maps()
@@ -301,9 +301,9 @@ def test_paint_submit_die_and_go_on(lab, study, page):
     dialog = page.locator(".jp-Dialog button.jp-mod-accept")
     if dialog.count():
         dialog.first.click()
-    page.wait_for_selector(IDLE, timeout=90_000)
+    page.wait_for_selector(IDLE)
     start_all(page)
-    page.locator(".nbp-choices button").first.wait_for(timeout=90_000)
+    page.locator(".nbp-choices button").first.wait_for()
     hand = Hand(page)
     hand.begin("r1")
     hand.wait_for_snippet("s02")
@@ -385,7 +385,7 @@ def test_keys_stay_in_the_painter(lab, study, page):
 
 def test_two_views_and_two_windows(lab, study, browser):
     context = browser.new_context(viewport={"width": 1400, "height": 900})  # pages of one context share the storage
-    page = context.new_page()
+    page = open_page(context)
     run_all(page, lab.address, "two.ipynb", cells=4)
     above, below = Hand(page), Hand(page, ".nbp >> nth=1")
     above.begin("r1")
@@ -402,7 +402,7 @@ def test_two_views_and_two_windows(lab, study, browser):
         assert view.root.evaluate(f"root => {{ const {{ view }} = root.nbpPainter; return {pixels}; }}") > 0
 
     # Another window: whoever opened last paints, the other says so and can take it back.
-    other = context.new_page()
+    other = open_page(context)
     run_all(other, lab.address, "two.ipynb", cells=4)
     second = Hand(other)
     second.begin("r1")
@@ -473,7 +473,7 @@ def test_pen_touch_and_a_page_loaded_anew(lab, study, page):
     page.locator(".jp-mod-current.lm-TabBar-tab:not(.jp-mod-dirty)").first.wait_for()
     hand.press((0.2, 0.8), (0.5, 0.8))
     page.reload(wait_until="domcontentloaded")
-    page.locator(".nbp-choices button").first.wait_for(timeout=90_000)
+    page.locator(".nbp-choices button").first.wait_for()
     hand = Hand(page)
     hand.begin("r2")
     hand.is_saved()

@@ -17,7 +17,7 @@ stop() {
     rm -f "$D/$name.pid"
   done
 }
-wait_for() { for _ in $(seq 600); do timeout 5 "$@" >/dev/null 2>&1 && return 0; sleep .1; done; return 1; }
+wait_for() { for _ in $(seq 3000); do timeout 20 "$@" >/dev/null 2>&1 && return 0; sleep .1; done; return 1; }
 
 stop
 [ "${2:-start}" = stop ] && exit 0
@@ -64,7 +64,7 @@ AccountingStorageType=accounting_storage/none
 ReturnToService=2
 InactiveLimit=0
 MinJobAge=300
-KillWait=10
+KillWait=120
 OverTimeLimit=0
 JobRequeue=1
 MaxArraySize=1001

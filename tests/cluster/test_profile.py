@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 from cluster_project import environment
+from patience import PATIENCE_S
 
 from nbpkg.errors import SettingsError
 from nbpkg.runs.graph import KINDS, NODES, SHARED, split_step
@@ -97,7 +98,9 @@ def test_a_worker_of_a_step_that_is_not_shared_is_refused(project):
     command = [sys.executable, "-m", "nbpkg", "run", "notebooks/01_parse_annotations.ipynb"]
     command += ["-f", "params/infant_engagement/sample.yaml", "-p", "outputs", "elsewhere"]
     command += ["-p", "launch.search_workers", "2", "-p", "launch.worker", "2"]
-    done = subprocess.run(command, cwd=project.folder, env=environment(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=project.folder, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 1
     assert "launch.worker is 2, but 'parse' is not shared by workers." in done.stderr
 
@@ -108,7 +111,9 @@ def test_more_workers_make_no_earlier_stage_anew(project):
     file = project.write_experiment("workers", own_data=False)
     command = [sys.executable, "-m", "snakemake", "-n", "-c1", "--quiet", "host"]
     command += ["--config", f"file={file}", "launch={search_workers: 2}"]
-    done = subprocess.run(command, cwd=project.folder, env=environment(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=project.folder, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout + done.stderr
     assert "05_train_finetune_search_worker" in said
@@ -136,7 +141,7 @@ def test_with_an_image_jobs_run_in_the_container(project, tmp_path):
     command += ["--config", f"file={file}", "--until", "01_parse"]
     path = f"{fake.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        command, cwd=project.folder, env=environment(PATH=path), capture_output=True, text=True, timeout=240
+        command, cwd=project.folder, env=environment(PATH=path), capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     said = log.read_text()

@@ -18,42 +18,43 @@ from cluster_project import (
     TRAIN_STEPS,
     children,
     environment,
+    frozen,
+    kernel_of,
     processes,
     squeue,
-    wait_for,
+    states_of,
+    stop,
 )
+from patience import PATIENCE_S, wait_until
 
 from nbpkg.runs.files import read_json
 
-ONLY_FINAL = {"train.phases": ["final"]}
+PROFILE = "profiles/slurm"
 pytestmark = [pytest.mark.demo, pytest.mark.slow, pytest.mark.slurm]
 
 
 @pytest.fixture(scope="module")
-def alone(project):
-    """The experiment run here, one notebook after the other, without SLURM."""
+def cluster(project, slurm):
+    """The experiment on SLURM, from the raw files on, with a worker killed and the training cancelled midway.
+
+    Beside it the same runs here, one notebook after the other, without SLURM, on the finished data of the sample.
+    """
     project.write_experiment("alone", own_data=False)
-    log = project.folder / "alone.log"
-    run = project.snakemake("alone", "-c1", "--rerun-triggers", "mtime", "input", "params", log=log)
-    assert run.wait(timeout=500) == 0, log.read_text()
-    return project
-
-
-@pytest.fixture(scope="module")
-def cluster(alone, slurm):
-    """The same on SLURM, from the raw files on, with a worker killed and the training cancelled midway."""
-    alone.write_experiment("cluster", own_data=True)
-    log = alone.folder / "cluster.log"
-    run = alone.snakemake("cluster", "--profile", "profiles/slurm", log=log)
+    project.write_experiment("cluster", own_data=True)
+    options = {"alone": ("-c1", "--rerun-triggers", "mtime", "input", "params"), "cluster": ("--profile", PROFILE)}
+    runs = {
+        name: project.snakemake(name, *more, log=project.folder / f"{name}.snakemake") for name, more in options.items()
+    }
     try:
-        kill_a_worker(alone, run)
-        cancel_the_training(alone, run)
-        assert run.wait(timeout=500) == 0, log.read_text()
+        with project.explaining():
+            kill_a_worker(project, runs["cluster"])
+            cancel_the_training(project, runs["cluster"])
+            for name, run in runs.items():
+                assert run.wait(timeout=PATIENCE_S) == 0, f"snakemake of {name!r} failed"
     finally:
-        if run.poll() is None:
-            run.terminate()
-            run.wait(timeout=60)
-    return alone
+        for run in runs.values():
+            stop(run)
+    return project
 
 
 def kill_a_worker(project, run) -> None:
@@ -64,20 +65,26 @@ def kill_a_worker(project, run) -> None:
         found = processes("nbpkg run", "launch.worker 2")
         return max(found) if trainings and found else None
 
-    runner = wait_for(trying, seconds=400, running=run)
+    runner = wait_until(trying, "worker 2 tries a setting", running=run)
     for pid in [runner, *children(runner)]:
         os.kill(pid, signal.SIGKILL)
 
 
 def cancel_the_training(project, run) -> None:
     """Cancel the job of the final training after its first epoch, as an administrator might."""
+    with frozen(training_kernel(project, "cluster", run)):  # which SLURM lets go on when it cancels
+        (job,) = [one for one in squeue() if "05_train_final" in one["comment"] and "RUNNING" in states_of(one)]
+        subprocess.run(["scancel", str(job["job_id"])], check=True, timeout=PATIENCE_S)
 
-    def begun() -> list | None:
-        return list(project.step("cluster", FINAL).glob("runs/*/trainings/*/*/network/last.ckpt"))
 
-    wait_for(begun, seconds=400, running=run)
-    (job,) = [one for one in squeue() if "05_train_final" in one["comment"] and one["job_state"] == "RUNNING"]
-    subprocess.run(["scancel", str(job["job_id"])], check=True, timeout=60)
+def training_kernel(project, name: str, run=None) -> int:
+    """Wait for the first epoch of the final training of an experiment; return its kernel."""
+
+    def begun() -> int | None:
+        epochs = list(project.step(name, FINAL).glob("runs/*/trainings/*/*/network/last.ckpt"))
+        return kernel_of(f"{name}.yaml") if epochs else None
+
+    return wait_until(begun, f"the training of {name!r} has an epoch behind it", running=run, pause=0.01)
 
 
 @pytest.mark.parametrize("step", DATA_STEPS)
@@ -94,7 +101,7 @@ def test_what_was_cancelled_went_on_where_it_was(cluster):
     assert cluster.receipt("cluster", FINAL)["resumed"]
     log = (cluster.step("cluster", FINAL) / "log.txt").read_text()
     assert "Interrupted by SIGTERM; run it again to resume." in log
-    said = (cluster.folder / "cluster.log").read_text()
+    said = (cluster.folder / "cluster.snakemake").read_text()
     assert len(re.findall(r"Trying to restart job", said)) >= 2, "the killed worker or the training was not tried again"
 
 
@@ -119,36 +126,62 @@ def logs_of(project, rule: str, pattern: str) -> list[Path]:
     return list((project.folder / "outputs" / "slurm" / rule).glob(pattern))
 
 
-def submit(project, file: Path, *options: str) -> str:
+def submit(project, name: str, *options: str, **changes: object) -> str:
     """Submit the final training with the sbatch script, without Snakemake; return the job's number."""
+    file = project.write_experiment(name, own_data=False, changes={"train.phases": ["final"], **changes})
     command = ["sbatch", "--parsable", "--cpus-per-task=1", "--mem=4G", "--gres=gpu:1"]
     command += ["profiles/slurm/notebook.sbatch", "notebooks/05_train.ipynb", str(file), *options]
     where = {"cwd": project.folder, "env": environment(PYTHON=sys.executable)}
-    return subprocess.run(command, **where, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    done = subprocess.run(command, **where, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def minutes_of(job: str) -> int:
+    """Whole minutes that a job has run."""
+    done = subprocess.run(["squeue", "--noheader", "--format=%M", f"--jobs={job}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *hours, minutes, _ = map(int, done.stdout.strip().split(":"))
+    return minutes + 60 * sum(hours)
 
 
 def log_of(project, job: str) -> str:
-    return (project.folder / f"slurm-notebook-{job}.log").read_text()
+    path = project.folder / f"slurm-notebook-{job}.log"
+    return path.read_text() if path.is_file() else ""
 
 
-def test_a_run_that_hits_its_time_limit_queues_itself_again_and_finishes(alone, slurm):
+def wait_for_receipt(project, name: str, job: str) -> str:
+    """Wait until a training that was submitted has ended well; return its log."""
+
+    def ended() -> bool:
+        log = log_of(project, job)
+        assert "Traceback" not in log
+        return (project.step(name, FINAL) / "receipt.json").is_file()
+
+    wait_until(ended, f"the training of {name!r} ends well")
+    return wait_until(lambda: not processes("nbpkg run", f"{name}.yaml") and log_of(project, job), "its job ends")
+
+
+def test_a_run_that_hits_its_time_limit_queues_itself_again_and_finishes(cluster):
     """Once it has trained for an epoch its limit is made so short that SLURM warns it, within half a minute."""
-    file = alone.write_experiment("limited", own_data=False, changes={**ONLY_FINAL, "train.final.finetune.epochs": 80})
-    job = submit(alone, file)
+    with cluster.explaining():
+        job = submit(cluster, "limited", **{"train.final.finetune.epochs": 12})
 
-    def limit(minutes: int) -> None:
-        subprocess.run(["scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}"], check=True, timeout=60)
+        def limit(minutes: int) -> None:
+            subprocess.run(["scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}"], check=True, timeout=600)
 
-    wait_for(lambda: list(alone.step("limited", FINAL).glob("runs/*/trainings/*/*/network/last.ckpt")))
-    limit(1)
-    wait_for(lambda: "queued again" in log_of(alone, job))
-    limit(60)
-    wait_for((alone.step("limited", FINAL) / "receipt.json").is_file, seconds=500)
-    said = wait_for(lambda: (log := log_of(alone, job)).count(f"job {job} on") == 2 and log)
+        with frozen(training_kernel(cluster, "limited")) as is_told:
+            limit(minutes_of(job) + 2)
+            wait_until(is_told, "SLURM has warned it")
+            limit(60)
+        wait_until(lambda: "queued again" in log_of(cluster, job), "it queues itself again")
+        said = wait_for_receipt(cluster, "limited", job)
+    assert said.count(f"job {job} on") == 2, said
     assert said.count("the time limit is near; queued again") == 1, said
     assert "Interrupted by SIGUSR1; run it again to resume." in said
-    assert alone.receipt("limited", FINAL)["resumed"]
-    assert alone.receipt("limited", FINAL)["provenance"]["slurm"]["SLURM_RESTART_COUNT"] == "1"
+    receipt = cluster.receipt("limited", FINAL)
+    assert receipt["resumed"]
+    assert receipt["provenance"]["slurm"]["SLURM_RESTART_COUNT"] == "1"
 
 
 def losses(project, name: str) -> pd.DataFrame:
@@ -158,23 +191,11 @@ def losses(project, name: str) -> pd.DataFrame:
     return table.set_index(["split", "epoch"])["value"]
 
 
-def test_two_processes_in_a_job_train_as_one_does_here(alone, slurm):
-    """The same losses to 1e-4 from the notebook here, alone and by two, and by two inside a SLURM job."""
-    # Rounding differs, and training makes differences grow: within 1e-4 for a few gentle steps only.
-    gentle = {"epochs": 3, "learning_rate": 1.0e-4, "batch_statistics": False}
-    changes = {**ONLY_FINAL, **{f"train.final.finetune.{name}": value for name, value in gentle.items()}}
-    files = {name: alone.write_experiment(name, own_data=False, changes=changes) for name in ("one", "two", "job")}
-    job = submit(alone, files["job"], "-p", "launch.processes", "2")
-    for name, count in (("one", 1), ("two", 2)):
-        command = [sys.executable, "-m", "papermill", "notebooks/05_train.ipynb", f"{name}.ipynb"]
-        command += ["-f", str(files[name])]
-        command += ["-y", f"launch: {{processes: {count}}}", "--no-progress-bar"]
-        done = subprocess.run(command, cwd=alone.folder, env=environment(), capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
-    wait_for((alone.step("job", FINAL) / "receipt.json").is_file)
-    assert "Traceback" not in log_of(alone, job)
-    expected = losses(alone, "one")
+def test_two_processes_in_a_job_train_as_one_does_here(cluster):
+    """The same losses to 1e-4 from one process here and from two inside a SLURM job."""
+    with cluster.explaining():
+        wait_for_receipt(cluster, "job", submit(cluster, "job", "-p", "launch.processes", "2"))
+    assert cluster.receipt("job", FINAL)["launch"]["processes"] == 2
+    expected = losses(cluster, "alone")
     assert len(expected) > 6
-    for name in ("two", "job"):
-        assert alone.receipt(name, FINAL)["launch"]["processes"] == 2
-        pd.testing.assert_series_equal(losses(alone, name), expected, rtol=0, atol=1e-4)
+    pd.testing.assert_series_equal(losses(cluster, "job"), expected, rtol=0, atol=1e-4)

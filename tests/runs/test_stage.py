@@ -276,7 +276,7 @@ def in_tmpfs(root, tmp_path, size: str, after: str) -> str:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(root=str(root), tests=str(root / "tests" / "runs"), folder=str(folder)))
     command = f"mount -t tmpfs -o size={size} tmpfs {folder} && {after} exec {sys.executable} {script}"
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", command], capture_output=True, text=True, timeout=1200)
     if done.returncode != 0 and "mount" in done.stderr:
         pytest.skip(f"no file system of one's own here: {done.stderr.strip()}")
     return done.stdout + done.stderr
@@ -314,7 +314,7 @@ choose_device("cpu", threads=5)
 print(torch.get_num_threads())
 """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=1200)
     loaded, pinned = map(int, done.stdout.split())
     assert loaded == min(2, os.cpu_count()), "torch takes no more by itself than there are cores"
     assert pinned == 5

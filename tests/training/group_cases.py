@@ -1,10 +1,9 @@
-"""Networks and clips that the processes of a group can import; run as a script, a training that is killed."""
+"""Networks and clips that the processes of a group can import, and a training that is killed."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
+from nbpkg.errors import StageError
 from nbpkg.settings.launch import LaunchSettings
 from nbpkg.training.finetune import FineTune, Trained, fine_tune
 
@@ -85,7 +85,7 @@ class Acting(Dataset):
     def __getitem__(self, index: int):
         if os.environ.get("RANK") == str(self.rank):
             os.kill(self.target or os.getpid(), signal.Signals[self.act])
-            time.sleep(600)  # whoever is to end the processes must not wait for them
+            time.sleep(3600)  # whoever is to end the processes must not wait for them
         return clips(self.epoch)[index]
 
 
@@ -119,10 +119,14 @@ def list_processes(folder: Path) -> list[str]:
     return [line for line in found if str(folder) in line and "/group/job.pickle" in line]
 
 
-if __name__ == "__main__":  # FOLDER EPOCH caller|rank: killed in that epoch
-    import group_cases as cases  # what stands in __main__ cannot be handed to other processes
+def run_and_kill(folder: str, epoch: int, who: str) -> str:
+    """Train; in that epoch the second process of the group or this one, the caller, is killed; what is said of it."""
+    import group_cases as cases  # a module that the processes of the group find by this name
 
     torch.set_num_threads(1)
-    target = os.getpid() if sys.argv[3] == "caller" else 0
-    kill = partial(cases.train, at=int(sys.argv[2]), rank=1, act="SIGKILL", target=target)
-    cases.run(Path(sys.argv[1]), train=kill)
+    target = os.getpid() if who == "caller" else 0
+    try:
+        cases.run(Path(folder), train=partial(cases.train, at=epoch, rank=1, act="SIGKILL", target=target))
+    except StageError as error:
+        return str(error)
+    return ""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,26 +16,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from killing import kill_in_the_middle, watch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from nbpkg.errors import DivergedError, SettingsError, StageError, TableError
+from nbpkg.errors import DivergedError, NbpkgError, SettingsError, StageError, TableError
 from nbpkg.models.encoders import Encoder
 from nbpkg.models.network import Classifier, Net
 from nbpkg.training.finetune import FineTune, fine_tune
 from nbpkg.training.history import MEASURES, smooth
 
-KILLS = int(os.environ.get("NBPKG_KILLS", "3"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 HOW = FineTune(epochs=3, batch_size=4, learning_rate=0.05, lr_decay=0.1, weight_decay=0.01, window=1, warm_up=0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def clips(seed: int, count: int = 22) -> TensorDataset:
@@ -330,69 +322,25 @@ def test_interrupted_and_called_again_it_ends_with_the_same_result(optimiser, tm
     assert same(again, whole)
 
 
-CHILDREN = """
-import json, os, random, signal, sys, time
-from pathlib import Path
-sys.path[:0] = sys.argv[1:3]
-folder, disk = Path(sys.argv[3]), Path(sys.argv[3]) / "disk"
-import torch
-torch.set_num_threads(1)
-import test_finetune as cases
-from nbpkg.errors import NbpkgError
-from nbpkg.training import lightning_loop  # imported once, here: a child begins with the training itself
-
-def start(name):
-    child = os.fork()
-    if child == 0:
-        cases.run(folder / name, how=cases.LONG)
-        os._exit(0)
-    return child
-
-began = time.monotonic()
-assert os.waitpid(start("whole"), 0)[1] == 0
-whole, chance, caught = time.monotonic() - began, random.Random(1), 0
-for _ in range(int(sys.argv[4])):
-    child = start("killed")
-    time.sleep(whole * chance.uniform(0.05, 0.6))
-    os.kill(child, signal.SIGKILL)
-    caught += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-assert os.waitpid(start("killed"), 0)[1] == 0
-said = ""
-if disk.is_mount():
-    try:
-        cases.run(disk, cases.wide())
-    except NbpkgError as error:
-        said = str(error)
-print(json.dumps({"caught": caught, "said": said, "files": [path.name for path in disk.glob("*")]}))
-"""
 LONG = replace(HOW, epochs=25)
 
 
-@pytest.fixture(scope="module")
-def children(root, tmp_path_factory) -> tuple[Path, dict]:
-    """Trainings that are killed, and one on a small file system of its own where Linux allows that."""
-    folder = tmp_path_factory.mktemp("children")
-    (folder / "disk").mkdir()
-    (folder / "script.py").write_text(CHILDREN, encoding="utf-8")
-    call = [sys.executable, folder / "script.py", root, Path(__file__).parent, folder, KILLS]
-    command = [str(part) for part in call]
-    # Room for the checkpoints of epoch 0, not for Adam's moments, which come with epoch 1.
-    mount = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=2m tmpfs {folder / "disk"} && exec "$@"', "sh"]
-    able = shutil.which("unshare") and subprocess.run([*mount, "true"], capture_output=True).returncode == 0
-    done = subprocess.run([*(mount if able else []), *command], capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    return folder, {"able": able, **json.loads(done.stdout)}
+def train_long(folder: str) -> None:
+    """A training of many epochs, in a process that may be killed."""
+    run(Path(folder), how=LONG)
 
 
-def test_kill_at_random_moments_leaves_the_same_bytes(children):
-    folder, facts = children
-    assert facts["caught"] > 0, "no training was still going when it was killed: choose earlier moments"
-    names = sorted(path.name for path in (folder / "killed").iterdir())
-    assert names == ["best.ckpt", "last.ckpt", "trained.json"]
+def test_kill_at_random_moments_leaves_the_same_bytes(nursery, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    course, _ = watch(lambda: nursery.start(train_long, str(whole)), whole)
+    kill_in_the_middle(lambda: nursery.start(train_long, str(killed)), killed, whole=course)
+    assert nursery.start(train_long, str(killed)).wait() == 0
+    assert sorted(path.name for path in killed.iterdir()) == ["best.ckpt", "last.ckpt", "trained.json"]
     for name in ("trained.json", "best.ckpt"):
-        assert (folder / "whole" / name).read_bytes() == (folder / "killed" / name).read_bytes(), name
-    assert same(run(folder / "whole", how=LONG), run(folder / "killed", how=LONG))
+        assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
+    assert same(run(whole, how=LONG), run(killed, how=LONG))
 
 
 def test_a_finished_training_is_read_not_repeated(tmp_path):
@@ -562,13 +510,32 @@ def wide() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 16_000), nn.Linear(16_000, 2))
 
 
-def test_a_full_disk_is_said_in_words_and_the_last_checkpoint_stays(children):
-    _, facts = children
-    if not facts["able"]:
+def train_on_small_disk(folder: str) -> tuple[str, list[str]] | None:
+    """What a training says on a file system of its own that is too small, and which files stay; None: not allowed."""
+    owner, libc = (os.getuid(), os.getgid()), ctypes.CDLL(None)
+    if libc.unshare(0x10000000 | 0x20000) != 0:  # CLONE_NEWUSER, CLONE_NEWNS
+        return None
+    maps = {"setgroups": "deny", "uid_map": f"0 {owner[0]} 1", "gid_map": f"0 {owner[1]} 1"}
+    for name, text in maps.items():
+        Path(f"/proc/self/{name}").write_text(text)
+    # Room for the checkpoints of epoch 0, not for Adam's moments, which come with epoch 1.
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True).returncode:
+        return None
+    try:
+        run(Path(folder), wide())
+    except NbpkgError as error:
+        return str(error), sorted(path.name for path in Path(folder).iterdir())
+    return "", []
+
+
+def test_a_full_disk_is_said_in_words_and_the_last_checkpoint_stays(nursery, tmp_path):
+    found = nursery.start(train_on_small_disk, str(tmp_path)).result()
+    if found is None:
         pytest.skip("no file system of one's own here")
-    assert "The disk is full." in facts["said"]
-    assert "Free some space and run the stage again." in facts["said"]
-    assert sorted(facts["files"]) == ["best.ckpt", "last.ckpt"]
+    said, files = found
+    assert "The disk is full." in said
+    assert "Free some space and run the stage again." in said
+    assert files == ["best.ckpt", "last.ckpt"]
 
 
 # ---- settings

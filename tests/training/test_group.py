@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import group_cases as cases
+import killing
 import numpy as np
 import pytest
 import tiny_world
 import torch
+from patience import wait_until
 from torch import nn
 
 from nbpkg.errors import DivergedError, SettingsError, StageError
@@ -24,18 +24,10 @@ from nbpkg.settings.launch import LaunchSettings
 from nbpkg.training import group, ranks
 from nbpkg.training.finetune_search import assemble
 
-pytestmark = pytest.mark.slow
-KILLS = max(2, int(os.environ.get("NBPKG_KILLS", "3")) // 3)  # each costs the start of a group
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+KILLS = max(2, killing.KILLS // 3)  # each costs the start of a group
 ALONE = LaunchSettings()
 FILES = ["best.ckpt", "last.ckpt", "trained.json"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +44,6 @@ def far(one, other) -> float:
     return max(np.abs(splits[name].loss - other.history.splits[name].loss).max() for name in splits)
 
 
-def assert_nobody_left(folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while cases.list_processes(folder):
-        assert time.monotonic() < deadline, cases.list_processes(folder)
-        time.sleep(0.2)
-
-
 # ---- results
 
 
@@ -69,9 +54,8 @@ LBFGS = replace(cases.HOW, optimiser="lbfgs", learning_rate=0.3, weight_decay=0.
 @pytest.mark.parametrize(
     ("how", "launch", "network"),
     [
-        (cases.HOW, cases.PAIR, cases.Partly),
         # Three processes for parts of two clips, and a last step of a single one.
-        (replace(cases.HOW, batch_size=2, accumulate=3), cases.TRIO, cases.network),
+        (replace(cases.HOW, batch_size=2, accumulate=3), cases.TRIO, cases.Partly),
         (LBFGS, cases.PAIR, cases.network),
     ],
 )
@@ -122,18 +106,24 @@ def test_a_training_by_two_is_another_one_than_by_one(whole):
 # ---- disturbed
 
 
-def test_kill_of_the_caller_or_of_a_process_costs_the_running_epoch_only(whole, tmp_path):
-    chance = random.Random(1)
+def test_killed_and_interrupted_and_called_again_it_ends_with_the_same_bytes(whole, nursery, tmp_path):
+    """SIGKILL to a process and to the caller costs the running epoch only; after SIGINT nobody is left at once."""
+    chance, epoch = random.Random(1), 1
     for number in range(KILLS):
-        who, epoch = ("rank", "caller")[number % 2], str(chance.randint(1, 3))
-        call = [sys.executable, cases.__file__, str(tmp_path), epoch, who]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=300, env=_with_path())
-        assert done.returncode == (1 if who == "rank" else -9), done.stderr
+        who, epoch = ("rank", "caller")[number % 2], chance.randint(epoch, 3)  # those before are over
+        worker = nursery.start(cases.run_and_kill, str(tmp_path), epoch, who)
         if who == "rank":
-            assert "was killed (SIGKILL), most often because memory ran out" in done.stderr
-        assert_nobody_left(tmp_path)
+            assert "was killed (SIGKILL), most often because memory ran out" in worker.result()
+        else:
+            assert worker.wait() == 1
+        wait_until(lambda: not cases.list_processes(tmp_path), "nobody is left")
         assert (tmp_path / "last.ckpt").is_file()
         assert not (tmp_path / "trained.json").exists()
+    stop = partial(cases.train, at=epoch, rank=0, act="SIGINT", target=os.getpid())
+    with pytest.raises(KeyboardInterrupt):
+        cases.run(tmp_path, train=stop)
+    assert not cases.list_processes(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES[:2]
     cases.run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     for name in FILES[::2]:
@@ -156,21 +146,6 @@ def test_kill_of_the_launcher_is_noticed_although_its_processes_go_on(tmp_path):
     assert b"still here" in (tmp_path / "log").read_bytes()
     with pytest.raises(StageError, match=r"was killed \(SIGKILL\)"):
         group._judge(failures, code, tmp_path / "log")
-
-
-def _with_path() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def test_an_interrupt_ends_all_and_called_again_it_ends_with_the_same_bytes(whole, tmp_path):
-    stop = partial(cases.train, at=2, rank=0, act="SIGINT", target=os.getpid())
-    with pytest.raises(KeyboardInterrupt):
-        cases.run(tmp_path, train=stop)
-    assert not cases.list_processes(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == FILES[:2]
-    cases.run(tmp_path)
-    for name in FILES[::2]:
-        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 def test_memory_that_does_not_suffice_in_one_process_halves_the_parts_of_all(tmp_path, capfd):
@@ -196,16 +171,6 @@ def test_an_error_of_ours_arrives_as_it_was_raised(tmp_path):
         assert sorted(path.name for path in folder.iterdir()) == FILES[:2]
         folder.rename(tmp_path / str(launch.group))
     assert said[0] == said[1]
-
-
-def test_another_error_is_said_in_words_and_the_log_stays(tmp_path):
-    with pytest.raises(StageError, match="RuntimeError: .*mat1 and mat2 shapes cannot be multiplied") as caught:
-        cases.run(tmp_path, nn.Linear(7, 2))
-    log = tmp_path / "group" / "log.txt"
-    assert str(log) in caught.value.where
-    assert "in forward" in log.read_text()
-    assert "Traceback" not in str(caught.value)
-    assert [path.name for path in (tmp_path / "group").iterdir()] == ["log.txt"]
 
 
 def test_what_cannot_be_handed_over_is_an_error_in_words(tmp_path):
@@ -278,6 +243,12 @@ def test_the_launchers_of_two_nodes_find_each_other(tmp_path, monkeypatch):
     one = cases.run(tmp_path / "one", cases.network(), launch=ALONE)
     two = cases.run(tmp_path / "two", cases.network(), launch=LaunchSettings(nodes=2))
     assert far(one, two) < 1e-4
-    with pytest.raises(StageError, match="mat1 and mat2"):
+    # An error that is not ours: said in words, all end, and the log stays.
+    with pytest.raises(StageError, match="RuntimeError: .*mat1 and mat2 shapes cannot be multiplied") as caught:
         cases.run(tmp_path / "wrong", nn.Linear(7, 2), launch=LaunchSettings(nodes=2))
+    log = tmp_path / "wrong" / "group" / "log.txt"
+    assert str(log) in caught.value.where
+    assert "in forward" in log.read_text()
+    assert "Traceback" not in str(caught.value)
+    assert [path.name for path in log.parent.iterdir()] == ["log.txt"]
     assert not cases.list_processes(tmp_path)

@@ -16,16 +16,8 @@ from nbpkg.training import head_passes, heads
 from nbpkg.training.heads import HeadSettings, Weights, initial_heads, train_heads
 from nbpkg.training.history import choose_epoch, score
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # small work waits for its threads more than it gains
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/infant_engagement/training_open.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small work waits for its threads more than it gains."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def draw_rows(count: int, *, width: int = 12, seed: int = 0, share: float = 0.6, strength: float = 0.4):

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +9,7 @@ import pandas as pd
 import pytest
 import tiny_world
 import torch
+from killing import kill_in_the_middle, watch
 from tiny_world import PAIR, SESSIONS
 
 from nbpkg import tables
@@ -30,8 +24,6 @@ from nbpkg.training.head_search import pick_head
 from nbpkg.training.heads import HeadSettings, initial_heads, train_heads
 from nbpkg.training.rounds import Where, list_pairs
 from nbpkg.video.frames import FrameStore
-
-KILLS = int(os.environ.get("NBPKG_KILLS", "3"))
 
 
 def evaluate(folder: Path, known, stores, networks) -> pd.DataFrame:
@@ -231,37 +223,15 @@ def test_tpe_search_runs_and_is_repeatable(world, tmp_path):
 
 
 @pytest.mark.parametrize("phase", ["bake", "head_search", "finetune_search"])
-def test_killed_and_run_again_gives_the_same_bytes(world, phase, tmp_path):
+def test_killed_and_run_again_gives_the_same_bytes(world, nursery, phase):
     """SIGKILL at random moments; what a stage would write is the same as without."""
-    work = world.folder / f"killed_{phase}"
-    script = Path(tiny_world.__file__)
-
-    def start() -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, str(script), str(work), phase])
-
-    def outcome() -> dict[str, bytes]:
-        if phase == "bake":
-            return {path.name: path.read_bytes() for path in sorted((work / "bake" / "shards").glob("*.npy"))}
-        found: dict[str, bytes] = pickle.loads((work / "results.pickle").read_bytes())
-        return found
-
-    chance, caught = random.Random(KILLS), 0
-    began = time.monotonic()
-    work.mkdir()
-    assert start().wait() == 0
-    whole_run, expected = time.monotonic() - began, outcome()
-    assert len(expected) >= 5
-    for path in sorted(work.rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    for _ in range(KILLS):
-        process = start()
-        time.sleep(whole_run * chance.uniform(0.3, 1.0))  # before that only Python starts
-        caught += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert start().wait() == 0
-    assert caught or KILLS == 0
-    assert outcome() == expected
+    whole, work = world.folder / f"whole_{phase}", world.folder / f"killed_{phase}"
+    for folder in (whole, work):
+        folder.mkdir()
+    course, run = watch(lambda: nursery.start(tiny_world.work, whole, phase, world.ready), whole)
+    assert len(run.result()) >= 5
+    kill_in_the_middle(lambda: nursery.start(tiny_world.work, work, phase, world.ready), work, whole=course)
+    assert nursery.start(tiny_world.work, work, phase, world.ready).result() == run.result()
 
 
 class CountingStore(FrameStore):

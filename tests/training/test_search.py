@@ -6,12 +6,7 @@ import contextlib
 import itertools
 import json
 import math
-import os
-import random
 import resource
-import signal
-import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -19,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from killing import kill_in_the_middle, watch
+from nursery import Worker
+from patience import wait_until
 
 from nbpkg.errors import SettingsError, StageError
 from nbpkg.metrics import search as tables
@@ -26,24 +24,19 @@ from nbpkg.training import importance, search, sharing, storage
 from nbpkg.training.leases import keep_lease
 from nbpkg.training.spaces import PUBLISHED_HEAD, Choice, Constant, Uniform, draw_settings
 
-KILLS = int(os.environ.get("NBPKG_KILLS", "3"))
-WORKER = """
-import math, sys, time
-from pathlib import Path
-from nbpkg.training import search
-from nbpkg.training.leases import keep_lease
-from nbpkg.training.spaces import PUBLISHED_HEAD, draw_settings
-folder, kind, count, pause, url = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5]
-settings = draw_settings(PUBLISHED_HEAD, count, seed=0, name="x")
-with keep_lease(folder / "leases", seconds=60) as lease:
-    how = {"space": PUBLISHED_HEAD, "seed": 0, "lease": lease, "sampler": kind, "storage": url}
-    opened = search.open_search(folder, "x", settings, **how)
-    print("open", flush=True)
-    while (asked := search.next_setting(opened)) is not None:
-        print(asked.index, flush=True)
-        time.sleep(pause)
-        search.tell(opened, asked, -abs(math.log10(asked.params["learning_rate"]) + 2))
-"""
+
+def work(folder: str, kind: str, count: int, pause: float, url: str, said: str) -> None:
+    """Try settings until none is left, in a process of its own; say so in a file, line by line."""
+    settings = draw_settings(PUBLISHED_HEAD, count, seed=0, name="x")
+    with keep_lease(Path(folder) / "leases", seconds=60) as lease, Path(said).open("w", buffering=1) as told:
+        how = {"space": PUBLISHED_HEAD, "seed": 0, "lease": lease, "sampler": kind, "storage": url}
+        opened = search.open_search(Path(folder), "x", settings, **how)
+        while (asked := search.next_setting(opened)) is not None:
+            told.write(f"{asked.index}\n")
+            time.sleep(pause)
+            search.tell(opened, asked, value_of(asked))
+
+
 KEPT = contextlib.ExitStack()  # leases of this process, held to the end of each test
 
 
@@ -73,11 +66,18 @@ def finish(opened: search.Search) -> pd.DataFrame:
     return search.list_trials(opened)
 
 
-def start(
-    folder: Path, *, kind: str = "random", count: int = 12, pause: float = 0.02, url: str = ""
-) -> subprocess.Popen:
-    command = [sys.executable, "-c", WORKER, str(folder), kind, str(count), str(pause), url]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def start(nursery, tmp_path):
+    """Start a worker that tries settings in a process of its own."""
+    number = itertools.count()
+
+    def call(folder: Path, *, kind: str = "random", count: int = 12, pause: float = 0.02, url: str = "") -> Worker:
+        said = tmp_path / f"said{next(number)}"
+        worker = nursery.start(work, str(folder), kind, count, pause, url, str(said))
+        worker.said = lambda: [int(line) for line in said.read_text().split()] if said.is_file() else []
+        return worker
+
+    return call
 
 
 def test_one_worker_tries_every_setting_once_and_the_table_is_sorted(tmp_path):
@@ -107,12 +107,12 @@ def test_a_batch_gives_the_table_of_one_after_the_other(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["", "sqlite:///{}/search.db"])
-def test_two_processes_share_a_search_and_cover_all_settings_once(url, tmp_path):
+def test_two_processes_share_a_search_and_cover_all_settings_once(url, start, tmp_path):
     url = url.format(tmp_path)
     workers = [start(tmp_path, count=16, pause=0.1, url=url) for _ in range(2)]
-    told = [worker.communicate(timeout=120)[0].split()[1:] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0]
-    assert sorted(map(int, itertools.chain(*told))) == list(range(16))
+    assert [worker.wait() for worker in workers] == [0, 0]
+    told = [worker.said() for worker in workers]
+    assert sorted(itertools.chain(*told)) == list(range(16))
     assert all(told), "one worker did everything: nothing was shared"
     opened = begin(tmp_path, 16, url=url)
     assert len(opened.study.trials) == 16, "settings were enqueued twice"
@@ -120,36 +120,28 @@ def test_two_processes_share_a_search_and_cover_all_settings_once(url, tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "url"), [("random", ""), ("tpe", ""), ("random", "sqlite:///{}/search.db")])
-def test_killed_and_run_again_gives_the_same_table(kind, url, tmp_path):
-    url = url.format(tmp_path)
+def test_killed_and_run_again_gives_the_same_table(kind, url, start, tmp_path):
     expected = finish(begin(tmp_path / "undisturbed", 14, kind=kind))
-    chance = random.Random(KILLS)
-    folder, caught = tmp_path / "killed", 0
-    for _ in range(KILLS):
-        worker = start(folder, kind=kind, count=14, pause=0.05, url=url)
-        worker.stdout.readline()  # it is open: the moments that matter come now
-        time.sleep(chance.uniform(0.0, 0.25))
-        caught += worker.poll() is None
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-        worker.stdout.close()
-    assert start(folder, kind=kind, count=14, pause=0, url=url).wait(120) == 0
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    for place in (whole, folder):
+        place.mkdir()
+    course, _ = watch(lambda: start(whole, kind=kind, count=14, pause=0.05, url=url.format(whole)), whole)
+    url = url.format(folder)
+    kill_in_the_middle(lambda: start(folder, kind=kind, count=14, pause=0.05, url=url), folder, whole=course)
+    assert start(folder, kind=kind, count=14, pause=0, url=url).wait() == 0
     pd.testing.assert_frame_equal(search.list_trials(begin(folder, 14, kind=kind, url=url)), expected)
-    assert caught, "no run was still going when it was killed: choose earlier moments"
 
 
-def test_the_setting_of_a_killed_worker_is_given_to_a_living_one(tmp_path):
+def test_the_setting_of_a_killed_worker_is_given_to_a_living_one(start, tmp_path):
     opened = begin(tmp_path, 4)
-    worker = start(tmp_path, count=4, pause=60)
-    assert worker.stdout.readline() == "open\n"
-    taken = int(worker.stdout.readline())
+    worker = start(tmp_path, count=4, pause=3600)
+    (taken,) = wait_until(worker.said, "it takes a setting", running=worker)
     mine = [search.next_setting(opened).index for _ in range(3)]
     assert sorted([*mine, taken]) == [0, 1, 2, 3]
     assert search.next_setting(opened) is None, "a living worker lost its setting"
     assert [(index, owner["pid"]) for index, owner in sharing.list_running(opened)] == [(taken, worker.pid)]
     worker.kill()
     worker.wait()
-    worker.stdout.close()
     assert search.next_setting(opened).index == taken
 
 

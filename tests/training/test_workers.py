@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pickle
 import random
@@ -14,15 +13,17 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import tiny_world
+from killing import KILLS, Signs, watch
+from nursery import Worker
+from patience import wait_until
 from tiny_world import PAIR
 
-from nbpkg import tables
-from nbpkg.errors import SettingsError, StageError
+from nbpkg import seeding, tables
+from nbpkg.errors import NbpkgError, SettingsError, StageError
 from nbpkg.runs.files import write_json
 from nbpkg.settings.launch import LaunchSettings
 from nbpkg.training import attempts, leases, search, sharing, storage
@@ -31,149 +32,96 @@ from nbpkg.training.head_search import random_heads
 from nbpkg.training.rounds import Pair, Where
 from nbpkg.training.spaces import PUBLISHED_HEAD, draw_settings, space_of
 
-KILLS = int(os.environ.get("NBPKG_KILLS", "3"))
 PAIRS = [PAIR, Pair("play", "smiling")]
-NURSERY = """
-import json, os, pickle, signal, sys
-from pathlib import Path
-
-sys.path.insert(0, sys.argv[1])
-import tiny_world
-from nbpkg import seeding
-from nbpkg.errors import NbpkgError
-from nbpkg.settings.launch import LaunchSettings
-from nbpkg.training import lightning_loop  # once, not in every worker
-from nbpkg.training.finetune_search import search_finetuning
-from nbpkg.training.rounds import Where
-
-seeding.seed_everything(0, threads=1)
-material, heads = pickle.loads(Path(sys.argv[2]).read_bytes())
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
-def work(folder, outcome, settings, launch):
+def search_once(folder: str, settings: dict, launch: dict, ready: Path) -> dict[str, str]:
+    """What one worker of a search finds, as text."""
+    seeding.seed_everything(0, threads=1)
+    material, heads = pickle.loads(ready.read_bytes())
     where = Where(Path(folder), 0, tiny_world.CPU, 0, LaunchSettings().model_copy(update=launch))
     how = tiny_world.FINETUNE.model_copy(update=settings)
     try:
-        found = search_finetuning(material, [tiny_world.PAIR], settings=how, heads=heads, shared=False, where=where)
-        result = {name: getattr(found, name).to_csv(index=False) for name in ("trials", "settings", "history")}
+        found = search_finetuning(material, [PAIR], settings=how, heads=heads, shared=False, where=where)
     except NbpkgError as error:
-        result = {"error": str(error)}
-    Path(outcome + ".new").write_bytes(pickle.dumps(result))
-    os.rename(outcome + ".new", outcome)
-
-
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        work(*json.loads(line))
-        os._exit(0)
-    print(child, flush=True)
-"""
-
-
-def wait_for(condition, *, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened for too long"
-        time.sleep(0.01)
-
-
-class Nursery:
-    """A process that has everything loaded and forks off workers."""
-
-    def __init__(self, folder: Path, world) -> None:
-        heads = world.found["head_search"].heads
-        (folder / "material.pickle").write_bytes(pickle.dumps((world.material, heads)))
-        command = [sys.executable, "-c", NURSERY, str(Path(__file__).parent), str(folder / "material.pickle")]
-        self.folder, self.count = folder, 0
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def start(self, run: Path, *, settings: dict, **launch: object) -> SimpleNamespace:
-        """Begin a worker of the search in a run folder."""
-        self.count += 1
-        outcome = self.folder / f"outcome{self.count}"
-        self.process.stdin.write(json.dumps([str(run), str(outcome), settings, launch]) + "\n")
-        self.process.stdin.flush()
-        return SimpleNamespace(pid=int(self.process.stdout.readline()), outcome=outcome)
-
-    def finish(self, worker: SimpleNamespace) -> dict[str, str]:
-        """Wait for what a worker found."""
-        wait_for(lambda: worker.outcome.is_file() or not alive(worker))
-        found: dict[str, str] = pickle.loads(worker.outcome.read_bytes())
-        return found
-
-
-def alive(worker: SimpleNamespace) -> bool:
-    try:
-        os.kill(worker.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        return {"error": str(error)}
+    return {name: getattr(found, name).to_csv(index=False) for name in ("trials", "settings", "history")}
 
 
 @pytest.fixture(scope="module")
-def nursery(world, tmp_path_factory):
-    made = Nursery(tmp_path_factory.mktemp("nursery"), world)
-    yield made
-    made.process.stdin.close()
-    made.process.wait()
-    made.process.stdout.close()
+def begin(nursery, world, tmp_path_factory):
+    """Begin a worker of the search in a run folder."""
+    ready = tmp_path_factory.mktemp("workers") / "ready.pickle"
+    ready.write_bytes(pickle.dumps((world.material, world.found["head_search"].heads)))
+
+    def start(run: Path, *, settings: dict, **launch: object) -> Worker:
+        return nursery.start(search_once, str(run), settings, launch, ready)
+
+    return start
 
 
 SMALL = {"settings": 4, "epochs": 1}
 
 
 @pytest.fixture(scope="module")
-def alone(nursery):
+def undisturbed(begin, tmp_path_factory):
+    """What one worker finds on its own, and how much work that is."""
+    run = tmp_path_factory.mktemp("alone")
+    course, worker = watch(lambda: begin(run, settings=SMALL), run)
+    assert worker.result()["settings"].count("\n") == 1 + SMALL["settings"]
+    return course, worker.result()
+
+
+@pytest.fixture(scope="module")
+def alone(undisturbed):
     """What one worker finds on its own."""
-    found = nursery.finish(nursery.start(nursery.folder / "alone", settings=SMALL))
-    assert found["settings"].count("\n") == 5
-    return found
+    return undisturbed[1]
 
 
 # ---- real workers
 
 
-def test_a_killed_worker_of_three_changes_nothing(nursery, alone, tmp_path):
+def test_a_killed_worker_of_three_changes_nothing(begin, undisturbed, tmp_path):
     """SIGKILL of one of three at random moments; whoever gathers makes the same tables as one worker alone."""
+    course, alone = undisturbed
     chance, caught = random.Random(KILLS), 0
-    for number in range(KILLS):
+    for number in range(20 + 4 * KILLS):
+        if caught == KILLS:
+            break
         run = tmp_path / str(number)
-        workers = [nursery.start(run, settings=SMALL, search_workers=3, worker=k) for k in (1, 2, 3)]
-        wait_for((run / "search").is_dir)
-        time.sleep(chance.uniform(0.0, 4.0))
+        signs, wanted = Signs(run), chance.randint(1, course.signs // 2)
+        workers = [begin(run, settings=SMALL, search_workers=3, worker=k) for k in (1, 2, 3)]
         victim = workers.pop(chance.randrange(3))
-        caught += not victim.outcome.is_file()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(victim.pid, signal.SIGKILL)
-        assert nursery.finish(nursery.start(run, settings=SMALL, search_workers=3)) == alone
-        assert all("error" not in nursery.finish(worker) for worker in workers)
-    assert caught or KILLS == 0, "no worker was still going when it was killed: choose earlier moments"
+        signs.await_work(victim, wanted)
+        victim.kill()
+        caught += victim.wait() != 0
+        assert begin(run, settings=SMALL, search_workers=3).result() == alone
+        assert all("error" not in worker.result() for worker in workers)
+    assert caught == KILLS, "workers had ended before they were killed"
 
 
-def test_a_suspended_worker_is_expelled_and_says_so(nursery, alone, tmp_path):
+def test_a_suspended_worker_is_expelled_and_says_so(begin, alone, tmp_path):
     """SIGSTOP, its setting goes to another, SIGCONT: it stops, and what it may still write does no harm."""
     how = {"settings": SMALL, "search_workers": 1, "lease_seconds": 3}
-    sleeper = nursery.start(tmp_path, **how, worker=1)
-    wait_for(lambda: any(tmp_path.rglob("setting0_fold1_repetition0/last.ckpt")))
-    os.kill(sleeper.pid, signal.SIGSTOP)
+    sleeper = begin(tmp_path, **how, worker=1)
+    wait_until(lambda: any(tmp_path.rglob("setting0_fold1_repetition0/last.ckpt")), "it trains", pause=0.01)
+    sleeper.send_signal(signal.SIGSTOP)
     (lease,) = (tmp_path / "search" / "leases").iterdir()
-    last = nursery.start(tmp_path, **how)
-    wait_for(lambda: not lease.is_file())
-    os.kill(sleeper.pid, signal.SIGCONT)
-    said = nursery.finish(sleeper)["error"]
+    last = begin(tmp_path, **how)
+    wait_until(lambda: not lease.is_file(), "its lease is taken away", pause=0.01)
+    sleeper.send_signal(signal.SIGCONT)
+    said = sleeper.result()["error"]
     assert said.startswith("This worker was taken for dead: others removed its lease")
     assert "Start it again; it goes on with what is left." in said
-    assert nursery.finish(last) == alone
-    assert nursery.finish(nursery.start(tmp_path, **how, worker=1)) == alone, "a worker that comes again sees all"
+    assert last.result() == alone
+    assert begin(tmp_path, **how, worker=1).result() == alone, "a worker that comes again sees all"
 
 
-def test_workers_of_a_database_find_what_those_of_a_journal_do(nursery, alone, tmp_path):
+def test_workers_of_a_database_find_what_those_of_a_journal_do(begin, alone, tmp_path):
     how = {"settings": SMALL, "search_workers": 2, "storage": f"sqlite:///{tmp_path}/all.db"}
-    workers = [nursery.start(tmp_path / "run", **how, worker=k) for k in (1, 2)]
-    assert nursery.finish(nursery.start(tmp_path / "run", **how)) == alone
-    assert all("error" not in nursery.finish(worker) for worker in workers)
+    workers = [begin(tmp_path / "run", **how, worker=k) for k in (1, 2)]
+    assert begin(tmp_path / "run", **how).result() == alone
+    assert all("error" not in worker.result() for worker in workers)
     assert not list((tmp_path / "run").rglob(storage.FILE))
 
 
@@ -220,7 +168,7 @@ def draw_any(tasks, spans, **how):
 # ---- who takes what, whom to wait for
 
 
-def foreign(run: Path, *, seconds: float = 60, worker: int = 2, share: str = "dynamic") -> leases.Lease:
+def foreign(run: Path, *, seconds: float = 3600, worker: int = 2, share: str = "dynamic") -> leases.Lease:
     """Lease of a worker on another machine, which nothing touches but what a test does."""
     lease = leases.Lease(sharing.lease_folder(run), seconds, worker, share)
     lease.owner |= {"host": "node7", "machine": "another", "pid": 4711}
@@ -259,14 +207,25 @@ def share(run: Path, *, count: int = 4, pairs=PAIRS, seconds: float = 60, **laun
 
 
 @contextlib.contextmanager
-def later(action, *, seconds: float = 1.0):
-    """Do something in another thread while the block runs."""
-    timer = threading.Timer(seconds, action)
+def later(action, *, when=lambda: True, seconds: float = 1.0):
+    """Do something in another thread while the block runs, some time after something has come true."""
+
+    def act() -> None:
+        wait_until(when, "it may be done")
+        time.sleep(seconds)
+        action()
+
+    timer = threading.Thread(target=act)
     timer.start()
     try:
         yield
     finally:
         timer.join()
+
+
+def done(opened: search.Search) -> int:
+    """How many settings have a score."""
+    return search.list_trials(opened)["state"].tolist().count("complete")
 
 
 def test_a_worker_takes_all_that_is_free_and_does_not_wait_for_the_rest(tmp_path):
@@ -281,7 +240,7 @@ def test_a_worker_takes_all_that_is_free_and_does_not_wait_for_the_rest(tmp_path
 def test_the_worker_that_ends_the_search_waits_and_says_for_whom(tmp_path, capfd):
     other = open_pairs(tmp_path, foreign(tmp_path))
     asked = search.next_setting(other[PAIR])
-    with later(lambda: search.tell(other[PAIR], asked, 0.75)):
+    with later(lambda: search.tell(other[PAIR], asked, 0.75), when=lambda: done(other[PAIRS[1]]) == 4):
         tried, known = share(tmp_path, search_workers=2, seconds=2)
     assert tried[PAIR] == [1, 2, 3]
     assert known[PAIR]["state"].tolist() == ["complete"] * 4
@@ -309,12 +268,12 @@ def test_the_settings_of_a_worker_whose_lease_ran_out_are_tried_by_another(tmp_p
 
 
 def test_a_missing_lease_is_a_dead_worker_and_a_new_one_a_living_worker(tmp_path):
-    lease = foreign(tmp_path, seconds=5)
+    lease = foreign(tmp_path, seconds=5000)
     other = open_pairs(tmp_path, lease)[PAIR]
     search.next_setting(other)
     with leases.keep_lease(sharing.lease_folder(tmp_path), seconds=60) as own:
         mine = open_pairs(tmp_path, own)[PAIR]
-        os.utime(lease.path, (time.time() - 4, time.time() - 4))
+        os.utime(lease.path, (time.time() - 4000, time.time() - 4000))
         assert [one.index for one in search.ask_all(mine)] == [1, 2, 3]
         lease.path.unlink()
         again = search.next_setting(mine)
@@ -355,7 +314,8 @@ def test_of_fixed_parts_the_last_worker_takes_those_of_workers_that_are_gone(tmp
     living = foreign(tmp_path, worker=2, share="fixed")
     foreign(tmp_path, worker=3, share="none")  # looking on reserves nothing
     os.utime(foreign(tmp_path, worker=1, share="fixed").path, (0, 0))
-    with later(living.path.unlink):
+    other = open_pairs(tmp_path, living, count=7, pairs=[PAIR])[PAIR]
+    with later(living.path.unlink, when=lambda: done(other) == 5):
         tried, _ = share(tmp_path, count=7, pairs=[PAIR], search_workers=3, share="fixed", seconds=2)
     assert tried[PAIR] == [0, 2, 3, 5, 6, 1, 4]
 
@@ -415,7 +375,7 @@ def test_who_tries_what_is_listed_without_changing_anything(kind, tmp_path):
     assert search.next_setting(mine).index == 1
     assert search.next_setting(other).index == 2
     now = leases.read_clock(living.folder)
-    os.utime(dead.path, (now - 100, now - 100))
+    os.utime(dead.path, (now - 10_000, now - 10_000))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     table = sharing.list_searches(run, PAIRS, launch=launch)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
@@ -425,8 +385,8 @@ def test_who_tries_what_is_listed_without_changing_anything(kind, tmp_path):
     assert own["value"].fillna(-1).tolist() == [0.5, -1, -1, -1]
     assert own["worker"].fillna(-1).tolist() == [1, 1, 2, -1]
     assert own["host"].tolist() == ["node7"] * 3 + [""]
-    assert own.loc[1, "silent_s"] < 60
-    assert 100 <= own.loc[2, "silent_s"] < 160
+    assert own.loc[1, "silent_s"] < 3600
+    assert 10_000 <= own.loc[2, "silent_s"] < 13_600
     assert own.loc[[0, 3], "silent_s"].isna().all()
 
 
@@ -441,7 +401,8 @@ def test_a_reused_process_number_is_not_taken_for_the_owner():
     for other in ({"host": "elsewhere"}, {"machine": "another container"}):
         assert not leases.is_gone({**me, **other, "pid": 2**22 + 1}), "processes of another machine cannot be seen"
     process = subprocess.Popen([sys.executable, "-c", ""])
-    wait_for(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    state = Path(f"/proc/{process.pid}/stat")
+    wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "Z", "it has ended")
     assert leases.is_gone({**me, "pid": process.pid}), "a process that only waits to be collected counts as alive"
     process.wait()
 
@@ -449,7 +410,7 @@ def test_a_reused_process_number_is_not_taken_for_the_owner():
 def test_a_lease_is_touched_while_the_block_runs_and_gone_afterwards(tmp_path):
     with leases.keep_lease(tmp_path, seconds=0.6) as lease:
         first = lease.path.stat().st_mtime_ns
-        wait_for(lambda: lease.path.stat().st_mtime_ns > first, seconds=30)
+        wait_until(lambda: lease.path.stat().st_mtime_ns > first, "it is touched")
         assert [one["lease"] for one in leases.list_living(tmp_path)] == [lease.path.name]
     assert list(tmp_path.iterdir()) == []
     for kind in (ValueError, KeyboardInterrupt):
@@ -467,7 +428,7 @@ def test_a_lease_that_ran_out_but_that_nobody_removed_still_holds(tmp_path):
         assert len(leases.list_living(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("busy", [lambda: time.sleep(60), lambda: subprocess.run(["sleep", "60"], check=True)])
+@pytest.mark.parametrize("busy", [lambda: time.sleep(600), lambda: subprocess.run(["sleep", "600"], check=True)])
 def test_a_worker_whose_lease_is_removed_is_interrupted_whatever_it_waits_for(busy, tmp_path):
     began = time.monotonic()
     with (
@@ -476,7 +437,7 @@ def test_a_worker_whose_lease_is_removed_is_interrupted_whatever_it_waits_for(bu
         later(lease.path.unlink, seconds=0.2),
     ):
         busy()
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < 500
     time.sleep(0.2)  # a second interruption would come now
 
 
@@ -489,7 +450,7 @@ def test_a_lease_that_cannot_be_touched_for_too_long_is_lost(tmp_path):
             lease.path.rename(tmp_path / "kept")
             folder.rmdir()
             folder.write_text("")  # a file in place of the folder
-            time.sleep(60)
+            time.sleep(600)
 
     with pytest.raises(StageError, match=r"could not show a sign of life for 0\.5 s \(Not a directory\)"):
         lose_it()

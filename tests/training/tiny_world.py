@@ -5,7 +5,7 @@ Sessions s8 and s9 are the test fold. Imported by the tests, and by the processe
 
 from __future__ import annotations
 
-import sys
+import pickle
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -200,15 +200,12 @@ def results(found: dict[str, Any], folder: Path) -> dict[str, bytes]:
     return kept
 
 
-if __name__ == "__main__":  # one run of one phase, for a test that kills it
-    work, phase = Path(sys.argv[1]), sys.argv[2]
+def work(folder: Path, phase: str, ready: Path) -> dict[str, bytes]:
+    """One run of one phase in a process that may be killed: what it would write, file by file."""
     seeding.seed_everything(0, threads=1)
-    shared = {session: FrameStore(work.parent / "stores" / session) for session in SESSIONS}
-    target = work / ("bake" if phase == "bake" else "phases")
-    baking = phase == "bake"  # with clips enough for most kills to fall among them
-    ready = make_material(work if baking else work.parent / "ready", stores=shared, repeats=60 if baking else 2)
-    if phase != "bake":
-        import pickle
-
-        outcome = run_phases(ready, target, only=phase)
-        (work / "results.pickle").write_bytes(pickle.dumps(results(outcome, target)))
+    if phase == "bake":  # with clips enough for kills to fall among them
+        stores = {session: FrameStore(ready.parent / "stores" / session) for session in SESSIONS}
+        make_material(folder, stores=stores, repeats=20)
+        return {path.name: path.read_bytes() for path in sorted((folder / "bake" / "shards").glob("*.npy"))}
+    material: Material = pickle.loads(ready.read_bytes())
+    return results(run_phases(material, folder, only=phase), folder)

@@ -26,6 +26,11 @@ _SHOWN = 12  # how many layers a message lists
 class FramewiseNet(nn.Module):
     """A network for clips of one frame whose inner layers know no time; subclasses give scores ``[B, K]``."""
 
+    @property
+    def layer(self) -> str:
+        """Dotted path of the layer to explain when none is named; empty for the last one that is laid out."""
+        return ""
+
     def lay_out(self, output: torch.Tensor) -> torch.Tensor:
         """Return the output of a layer ``[B, C, H, W]`` as that of a clip, ``[B, C, 1, H, W]``."""
         return output.unsqueeze(2) if output.ndim == 4 else output
@@ -101,6 +106,8 @@ def default_layer(net: nn.Module, clip: torch.Tensor) -> str:
     ExplainError
         When no output is laid out over space.
     """
+    if isinstance(net, FramewiseNet) and net.layer:
+        return net.layer
     for path, module in net.named_modules():
         found = _known_layer(module)
         if found:

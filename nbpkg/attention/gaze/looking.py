@@ -77,7 +77,7 @@ class GazeScore(FramewiseNet):
         return found
 
     @property
-    def scene_layer(self) -> str:
+    def layer(self) -> str:
         """Layer in which the scene is last laid out over space before the head's attention meets it."""
         return "network.linear" if isinstance(self.network, GazeLle) else "network.layer5_scene"
 
