@@ -156,6 +156,9 @@ def show_maps(
     pictures = {"recording": _veil(frames[places], privacy)}
     for name, values in maps.items():
         pictures[name] = overlay(frames, values, privacy=privacy)[places]
+    if len(places) == 1:
+        figure, axes = _row_of_maps(pictures, notes or {})
+        return _add_scale(figure, axes)
     figure, axes = _grid(len(pictures), len(places), shape=frames.shape[1:3])
     for row, (name, picture) in enumerate(pictures.items()):
         note = (notes or {}).get(name, "")
@@ -165,6 +168,25 @@ def show_maps(
                 axis.set_title(titles[places[column]], fontsize=8)
         text = f"{name_map(name)}\n{note}" if note else name_map(name)
         axes[row, 0].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9, color=style.INK, labelpad=6)
+    return _add_scale(figure, axes)
+
+
+def _row_of_maps(pictures: Mapping[str, Frames], notes: Mapping[str, str]) -> tuple[Figure, NDArray[np.object_]]:
+    """Draw the maps of a single moment beside each other, larger, names above them."""
+    columns = min(len(pictures), 4)
+    height = next(iter(pictures.values())).shape[1] / next(iter(pictures.values())).shape[2]
+    rows = -(-len(pictures) // columns)
+    figure, axes = style.panels(rows, columns, width=2.3, height=2.3 * height + 0.25, share=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (name, picture) in zip(axes.flat, pictures.items(), strict=False):
+        axis.imshow(picture[0], interpolation="antialiased")
+        axis.set_title("\n".join(filter(None, (name_map(name), notes.get(name, "")))), fontsize=8.5, color=style.INK)
+    return figure, axes
+
+
+def _add_scale(figure: Figure, axes: NDArray[np.object_]) -> Figure:
+    """Say below the panels what the colours of maps mean."""
     heat = ListedColormap(_mix(np.full(256, _BEHIND), np.linspace(0, 1, 256)) / 255)
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 1), heat), ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.02

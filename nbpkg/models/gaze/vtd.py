@@ -173,7 +173,9 @@ class _Vtd(nn.Module):
             place = head
             for _ in range(3):
                 place = F.max_pool2d(place, 3, 2, 1)
-            logits = self.attn(torch.cat([place.flatten(1), looks.mean(dim=(2, 3))], dim=1))
+            # Not a mean over both axes, whose last digits differ: Adam makes much of them within two steps.
+            average = F.avg_pool2d(looks, looks.shape[-1], stride=1)
+            logits = self.attn(torch.cat([place.flatten(1), average.flatten(1)], dim=1))
             attention = logits.softmax(dim=1).view(-1, 1, self.size.grid, self.size.grid)
             both = torch.cat([seen * attention, looks], dim=1)
             encoding = F.relu(self.compress_bn1(self.compress_conv1(both)))
