@@ -19,7 +19,6 @@ from nbpkg.annotations.gaze.gazefollow import FILES, read_gazefollow
 from nbpkg.annotations.gaze.lookup import PictureIndex, plain_name
 from nbpkg.annotations.gaze.objectattention import read_objectattention
 from nbpkg.annotations.gaze.rows import check_parts, combine_gaze
-from nbpkg.annotations.gaze.smoothing import smooth_boxes
 from nbpkg.annotations.gaze.videoattention import read_videoattention
 from nbpkg.annotations.gaze.voc_tree import list_picture_folders, read_voc_tree
 from nbpkg.errors import AnnotationError, Problem
@@ -127,7 +126,7 @@ class GazeTarget:
         return []
 
     def read_annotations(self, experiment: Experiment) -> tuple[pd.DataFrame, list[Problem]]:
-        """Read all data sets into one table ``gaze``; head boxes of video are smoothed."""
+        """Read all data sets into one table ``gaze``, head boxes as drawn."""
         settings = experiment.of("parse", GazeAnnotationSettings)
         index = PictureIndex(experiment.data)
         read = [_read_source(source, index, settings) for source in settings.sources]
@@ -137,11 +136,6 @@ class GazeTarget:
             path = experiment.data / settings.exclusions
             table, found = apply_exclusions(table, read_exclusions(path), file=settings.exclusions)
             problems += found
-        if settings.smooth > 1:
-            photographs = {source.name for source in settings.sources if source.format == "gazefollow"}
-            video = ~table["dataset"].isin(photographs)
-            smoothed = smooth_boxes(table[video], window=settings.smooth, compat=settings.compat)
-            table = pd.concat([table[~video], smoothed]).sort_index()
         parts = sorted({part for source in settings.sources for part in _parts(source)})
         return table, problems + check_parts(table, parts)
 
