@@ -85,10 +85,11 @@ class DinoV2(nn.Module):
         height, width = count_patches(images)
         patches: torch.Tensor = self.net.get_submodule("patch_embed.proj")(images)
         start = self.net.get_parameter("cls_token").expand(len(images), -1, -1).to(patches.dtype)
-        tokens = torch.cat([start, patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens: torch.Tensor = torch.cat([start, patches.flatten(2).transpose(1, 2)], dim=1)
         tokens = tokens + self.positions(height, width).to(tokens.dtype)
         tokens = self.net.get_submodule("norm")(self.net.get_submodule("blocks")(tokens))
-        return _as_map(tokens[:, 1:], height, width)
+        as_map: torch.Tensor = tokens[:, 1:].transpose(1, 2).reshape(len(images), -1, height, width)
+        return as_map
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Encode pictures (see `encode`)."""
@@ -114,7 +115,7 @@ class SmallVit(nn.Module):
 
     Notes
     -----
-    For the sample experiment and for tests, trained from scratch together with its decoder; no published network.
+    For tests, which need a transformer of any size; no published network.
     """
 
     def __init__(self, size: int = 112, *, features: int = 96, blocks: int = 3, heads: int = 4) -> None:
@@ -130,7 +131,42 @@ class SmallVit(nn.Module):
         height, width = count_patches(images)
         tokens = self.patch_embed(images).flatten(2).transpose(1, 2) + self.pos_embed
         encoded: torch.Tensor = self.norm(self.blocks(tokens))
-        return _as_map(encoded, height, width)
+        return encoded.transpose(1, 2).reshape(len(images), -1, height, width)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode pictures (see `encode`)."""
+        return self.encode(images)
+
+
+class SmallBackbone(nn.Module):
+    """A few convolutions behind the same interface as `DinoV2`.
+
+    Parameters
+    ----------
+    features
+        Channels of the tokens.
+
+    Attributes
+    ----------
+    features
+        As given.
+
+    Notes
+    -----
+    For the sample experiment and for tests, trained from scratch together with its decoder; no published network. A
+    transformer of this size learns the scenes of a small collection by heart before it sees which way a head points.
+    """
+
+    def __init__(self, features: int = 64) -> None:
+        super().__init__()
+        self.features = features
+        self.layers = nn.Sequential(_convolve(3, 24, 7, 4), _convolve(24, 48, 3, 2), _convolve(48, features, 3, 1))
+        self.last = _convolve(features, features, 3, 1)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode pictures ``[B, 3, H, W]`` as ``[B, features, H / 14, W / 14]``."""
+        encoded: torch.Tensor = self.last(F.adaptive_avg_pool2d(self.layers(images), count_patches(images)))
+        return encoded
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Encode pictures (see `encode`)."""
@@ -211,5 +247,6 @@ def count_patches(images: torch.Tensor) -> tuple[int, int]:
     return height // PATCH, width // PATCH
 
 
-def _as_map(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)
+def _convolve(channels: int, out: int, kernel: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU())

@@ -18,7 +18,7 @@ from nbpkg.errors import SettingsError, WeightsError
 from nbpkg.models import weights as files
 from nbpkg.models.encoders import fetch_weights
 from nbpkg.models.gaze import gazelle, vtd
-from nbpkg.models.gaze.dinov2 import DINOV2, WIDTHS, DinoV2, SmallVit, build_dinov2
+from nbpkg.models.gaze.dinov2 import DINOV2, WIDTHS, DinoV2, SmallBackbone, build_dinov2
 from nbpkg.models.gaze.gazelle import GazeLle, GazelleSize, freeze_backbone
 from nbpkg.models.gaze.loading import FROM_SPATIAL, WITHOUT_INOUT, load_state, read_state
 from nbpkg.models.gaze.vtd import BRANCHES, VtdSize, VtdSpatial, VtdTemporal
@@ -66,6 +66,7 @@ def _gazelle(backbone: str, *, inout: bool) -> GazeModel:
 
 IMAGENET = ("IMAGENET1K_V1", "IMAGENET1K_V2")
 BACKBONE = "backbone."
+SMALL_WIDTH = 64
 
 MODELS: Mapping[str, GazeModel] = MappingProxyType(
     {
@@ -294,20 +295,29 @@ def _load_imagenet(network: GazeNetwork, name: str, cache: Path | None) -> pd.Da
     return load_state(network, state, where=f"torchvision's resnet50 {name}", allow=others)
 
 
-def _build_backbone(facts: GazeModel, weights: str | Path | None, cache: Path | None) -> DinoV2 | SmallVit | None:
+def _build_backbone(facts: GazeModel, weights: str | Path | None, cache: Path | None) -> DinoV2 | SmallBackbone | None:
     if weights is None:
         return None
     if facts.backbone not in DINOV2:
-        return SmallVit(facts.size.size)
+        return SmallBackbone(SMALL_WIDTH)
     return build_dinov2(facts.backbone, None if str(weights) == "none" else read_state(_locate(weights, cache)))
 
 
 def _build_network(
-    facts: GazeModel, backbone: DinoV2 | SmallVit | None, *, compat: Compat, norm_eps: float
+    facts: GazeModel, backbone: DinoV2 | SmallBackbone | None, *, compat: Compat, norm_eps: float
 ) -> GazeNetwork:
     if isinstance(facts.size, GazelleSize):
-        features = backbone.features if backbone is not None else WIDTHS[facts.backbone]
-        return GazeLle(features, facts.size, backbone=backbone, inout=facts.inout, norm_eps=norm_eps, compat=compat)
+        features = WIDTHS.get(facts.backbone, SMALL_WIDTH)
+        drop_path = 0.1 if facts.backbone in DINOV2 else 0.0  # the small decoder has no blocks to spare
+        return GazeLle(
+            features,
+            facts.size,
+            backbone=backbone,
+            inout=facts.inout,
+            norm_eps=norm_eps,
+            drop_path=drop_path,
+            compat=compat,
+        )
     if not facts.temporal:
         return VtdSpatial(facts.size)
     published: Literal["reference"] = "reference"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nbpkg.errors import SettingsError, StageError, WeightsError
-from nbpkg.models.gaze.dinov2 import DinoV2, SmallVit, build_dinov2, resize_positions
+from nbpkg.models.gaze.dinov2 import DinoV2, SmallBackbone, SmallVit, build_dinov2, resize_positions
 
 
 def assert_published(case, backbone, name, size):
@@ -60,4 +60,12 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(SettingsError, match="no DINOv2 'vitx14'"):
         build_dinov2("vitx14")
     with pytest.raises(StageError, match="100 × 112 pixels cannot be cut"):
-        SmallVit().encode(torch.zeros(1, 3, 112, 100))
+        SmallBackbone().encode(torch.zeros(1, 3, 112, 100))
+
+
+@pytest.mark.parametrize("backbone", [SmallVit(112), SmallBackbone()])
+def test_small_backbones_give_a_token_for_each_patch(backbone):
+    tokens = backbone.eval().encode(torch.randn(2, 3, 112, 112))
+    assert tokens.shape == (2, backbone.features, 8, 8)
+    tokens.mean().backward()
+    assert all(item.grad is not None for item in backbone.parameters())
