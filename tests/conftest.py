@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(Path(__file__).parent))  # for `demo_outputs`, `killing`, `nursery`, `patience` beside this file
 sys.path.insert(0, str(Path(__file__).parent / "cluster"))  # for `cluster_project`
+
+
+def pytest_configure() -> None:
+    """Take interrupts, which are ignored where tests run in the background: much is said by SIGINT here."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

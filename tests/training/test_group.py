@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import signal
 import sys
 from dataclasses import replace
 from functools import partial
@@ -120,7 +119,6 @@ def test_killed_and_interrupted_and_called_again_it_ends_with_the_same_bytes(who
         wait_until(lambda: not cases.list_processes(tmp_path), "nobody is left")
         assert (tmp_path / "last.ckpt").is_file()
         assert not (tmp_path / "trained.json").exists()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where tests run in the background
     stop = partial(cases.train, at=epoch, rank=0, act="SIGINT", target=os.getpid())
     with pytest.raises(KeyboardInterrupt):
         cases.run(tmp_path, train=stop)
