@@ -24,6 +24,7 @@ from nbpkg.attention.comparing import gather
 from nbpkg.attention.comparing.measures import MEASURES
 from nbpkg.attention.comparing.resample import central_square, prepare_map
 from nbpkg.attention.painting.paintings import read_strokes
+from nbpkg.runs.cells import belongs
 from nbpkg.video.stores import open_stores
 
 pytestmark = pytest.mark.demo
@@ -200,7 +201,8 @@ class TestPrivacy:
             assert done.returncode == 0, done.stdout + done.stderr
             content = nbformat.read(out, as_version=4)
             assert "widgets" not in content.metadata
-            (cell,) = [cell for cell in content.cells if "pick(stage" in cell.source]
+            seen = [cell for cell in content.cells if belongs(cell.source, "clips")]
+            (cell,) = [cell for cell in seen if "pick(stage" in cell.source]
             (picture,) = [o["data"]["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
             painting = read_strokes(run_of(project / "outputs/infant_engagement/sample", "paint") / "strokes.jsonl")[0]
             frame = gather.painted_frames(stores, {painting.snippet_id: painting}, painting.snippet_id)[0]

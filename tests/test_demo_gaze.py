@@ -121,7 +121,7 @@ def test_the_human_map_is_the_annotators_points():
     own = attention.query("source == 'network' and method == 'heatmap' and metric == 'linear_correlation'")
     assert (own["value"] > own["chance"]).all()
     twin = attention.query("source == 'random network' and method == 'heatmap' and metric == 'linear_correlation'")
-    assert own["value"].max() > twin["value"].max()
+    assert own["value"].max() > twin["value"].fillna(0).max()
 
 
 def test_the_exchange_formats_are_written():

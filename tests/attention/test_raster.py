@@ -195,7 +195,7 @@ def test_the_map_does_not_depend_on_its_resolution(made):
     made = [replace(stroke, radius=max(stroke.radius, 0.2)) for stroke in made]
     fine = paint(made, (T, 2 * H, 2 * W))
     coarse = fine.reshape(T, H, 2, W, 2).mean(axis=(2, 4))
-    assert np.abs(coarse - paint(made)).max() < 0.03
+    assert np.abs(coarse - paint(made)).max() < 0.035
     np.testing.assert_array_equal(fine, paint(made, (T, 2 * H, 2 * W), (SIZE[0] * 3, SIZE[1] * 3)))
 
 

@@ -37,14 +37,14 @@ def track(frames, x0=None, **columns):
 
 def test_smoothing_counts_frames_and_stops_at_cuts():
     still = track(range(20), x0=[0.0] * 10 + [100.0] * 10, segment=[0] * 10 + [1] * 10)
-    assert smooth_boxes(still)["x0"].tolist() == still["x0"].tolist()
+    assert smooth_boxes(still)["x0"].tolist() == pytest.approx(still["x0"].tolist())
     assert smooth_boxes(still, compat="reference")["x0"].iloc[9] == pytest.approx(500 / 11)
     # a moving box stays where it is although frames are missing; averaging rows would move it
     moving = track([*range(10), 13, *range(14, 24)])
     assert smooth_boxes(moving)["x0"].tolist()[5:-5] == pytest.approx(moving["x0"].tolist()[5:-5])
     assert np.abs(smooth_boxes(moving, compat="reference")["x0"] - moving["x0"])[5:-5].max() > 0.5
     jump = track([*range(10), *range(100, 110)], x0=[0.0] * 10 + [100.0] * 10)
-    assert smooth_boxes(jump)["x0"].tolist() == jump["x0"].tolist()
+    assert smooth_boxes(jump)["x0"].tolist() == pytest.approx(jump["x0"].tolist())
 
 
 def test_smoothing_leaves_missing_boxes_missing_and_tracks_apart():
@@ -53,7 +53,7 @@ def test_smoothing_leaves_missing_boxes_missing_and_tracks_apart():
     both = finish(pd.concat([one, two]))
     smooth = smooth_boxes(both)
     assert smooth["x0"].isna().sum() == 1
-    assert set(smooth["x0"].dropna()) == {0.0, 50.0}
+    assert set(smooth["x0"].dropna().round(9)) == {0.0, 50.0}
     assert smooth[["gaze_x", "gaze_y", "flags"]].equals(both[["gaze_x", "gaze_y", "flags"]])
     empty = track(range(3), x0=[np.nan] * 3)
     assert smooth_boxes(empty)["x0"].isna().all()
