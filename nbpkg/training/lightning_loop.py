@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim.lr_scheduler import ExponentialLR
 
@@ -48,32 +50,70 @@ def fit(job: Job, known: Progress, peers: Peers = ALONE) -> None:
     DivergedError, StageError
         As `nbpkg.training.finetune.fine_tune` says.
     """
-    devices = [job.device.index or 0] if job.device.type == "cuda" else 1
-    with quiet(), flags_restored(), random_state_restored(job.device):
+    run_lightning(
+        lambda: _Loop(job, known, peers),
+        folder=job.folder,
+        begun=known.epoch >= 0,
+        epochs=job.how.epochs,
+        device=job.device,
+        precision=job.how.precision,
+        deterministic=job.how.deterministic,
+        callbacks=lambda: build_callbacks(job, known, peers),
+    )
+
+
+def run_lightning(
+    make: Callable[[], LightningModule],
+    *,
+    folder: Path,
+    begun: bool,
+    epochs: int,
+    device: torch.device,
+    precision: str,
+    deterministic: bool = True,
+    callbacks: Callable[[], list[Callback]] = list,
+) -> None:
+    """Run a loop by Lightning, which leaves global flags, random state and signals as they were.
+
+    Parameters
+    ----------
+    make
+        Makes the loop, and `callbacks` its callbacks, once Lightning is quiet and random state is kept.
+    folder, begun
+        Where ``last.ckpt`` lies, and whether to go on from it.
+    epochs, device, precision, deterministic
+        How far, where and with which arithmetic.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Which Lightning would turn into the end of the notebook's kernel.
+    """
+    with quiet(), flags_restored(), random_state_restored(device):
         trainer = Trainer(
-            accelerator="gpu" if job.device.type == "cuda" else "cpu",
-            devices=devices,
-            precision=PRECISIONS[job.how.precision],
-            max_epochs=job.how.epochs,
-            deterministic="warn" if job.how.deterministic else False,
-            benchmark=not job.how.deterministic,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=[device.index or 0] if device.type == "cuda" else 1,
+            precision=PRECISIONS[precision],
+            max_epochs=epochs,
+            deterministic="warn" if deterministic else False,
+            benchmark=not deterministic,
             reload_dataloaders_every_n_epochs=1,
             # Inside a SLURM allocation Lightning would else take the job's tasks for its own.
             plugins=[LightningEnvironment(), checkpoint_files()],
-            callbacks=build_callbacks(job, known, peers),
+            callbacks=callbacks(),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
-            default_root_dir=job.folder,
+            default_root_dir=folder,
         )
-        begun, handler = known.epoch >= 0, signal.getsignal(signal.SIGINT)
+        handler = signal.getsignal(signal.SIGINT)
         try:
-            trainer.fit(_Loop(job, known, peers), ckpt_path=job.folder / LAST if begun else None)
+            trainer.fit(make(), ckpt_path=folder / LAST if begun else None)
         except SystemExit as end:
-            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning would end the notebook's kernel
-                signal.signal(signal.SIGINT, handler)  # and leaves the signal ignored
+            if isinstance(end.__context__, KeyboardInterrupt):
+                signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
                 raise KeyboardInterrupt from None
             raise
 

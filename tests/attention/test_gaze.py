@@ -16,7 +16,7 @@ from nbpkg.attention.gaze.looking import SquareStore, look_at_frames
 from nbpkg.attention.gaze.points import SIDE, choose_frames, paint_points
 from nbpkg.attention.painting.paintings import read_strokes, write_strokes
 from nbpkg.errors import AnnotationError
-from nbpkg.models.gaze.dinov2 import SmallVit
+from nbpkg.models.gaze.dinov2 import SmallBackbone
 from nbpkg.models.gaze.gazelle import GazeLle, GazelleSize
 from nbpkg.models.gaze.vtd import VtdSize, VtdSpatial, VtdTemporal
 from nbpkg.training.gaze.answers import GazeCard, TrainedGaze
@@ -102,7 +102,7 @@ def test_stores_are_squeezed_to_squares():
 def test_networks_explain_the_place_they_name(kind):
     torch.manual_seed(0)
     if kind is GazeLle:
-        backbone = SmallVit(TINY_GAZELLE.size)
+        backbone = SmallBackbone()
         network = GazeLle(backbone.features, TINY_GAZELLE, backbone=backbone, inout=True)
     else:
         network = kind(TINY)

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from nbpkg.errors import SettingsError, StageError
 from nbpkg.models import weights as files
-from nbpkg.models.gaze.transformer import TransformerBlock
 
 PATCH = 14
 PUBLISHED_GRID = 37  # the positions were learnt on pictures of 518 pixels
@@ -90,48 +89,6 @@ class DinoV2(nn.Module):
         tokens = self.net.get_submodule("norm")(self.net.get_submodule("blocks")(tokens))
         as_map: torch.Tensor = tokens[:, 1:].transpose(1, 2).reshape(len(images), -1, height, width)
         return as_map
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Encode pictures (see `encode`)."""
-        return self.encode(images)
-
-
-class SmallVit(nn.Module):
-    """A small vision transformer on patches of 14 pixels, behind the same interface as `DinoV2`.
-
-    Parameters
-    ----------
-    size
-        Side of the pictures, in pixels.
-    features
-        Width of a token.
-    blocks, heads
-        Number of transformer blocks, and of heads in each.
-
-    Attributes
-    ----------
-    features
-        As given.
-
-    Notes
-    -----
-    For tests, which need a transformer of any size; no published network.
-    """
-
-    def __init__(self, size: int = 112, *, features: int = 96, blocks: int = 3, heads: int = 4) -> None:
-        super().__init__()
-        self.features = features
-        self.patch_embed = nn.Conv2d(3, features, PATCH, PATCH)
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, (size // PATCH) ** 2, features))
-        self.blocks = nn.Sequential(*(TransformerBlock(features, heads, norm_eps=1e-6) for _ in range(blocks)))
-        self.norm = nn.LayerNorm(features, eps=1e-6)
-
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Encode pictures ``[B, 3, size, size]`` as ``[B, features, size / 14, size / 14]``."""
-        height, width = count_patches(images)
-        tokens = self.patch_embed(images).flatten(2).transpose(1, 2) + self.pos_embed
-        encoded: torch.Tensor = self.norm(self.blocks(tokens))
-        return encoded.transpose(1, 2).reshape(len(images), -1, height, width)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Encode pictures (see `encode`)."""

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from nbpkg import progress, seeding
 from nbpkg.progress import Report
 from nbpkg.runs.files import new_file
-from nbpkg.training.callbacks import checkpoint_files, flags_restored, quiet, random_state_restored
 from nbpkg.training.checkpointing import BEST, FACTS, LAST, PREFIX
 from nbpkg.training.gaze.course import Job, is_over, name_changing
 from nbpkg.training.gaze.losses import Loss, check_finite
 from nbpkg.training.gaze.memory import Estimate, read_peak
 from nbpkg.training.gaze.records import Records, write_steps
-from nbpkg.training.lightning_loop import PRECISIONS
+from nbpkg.training.lightning_loop import run_lightning
 
 
 def fit(job: Job, known: Records, estimate: Estimate) -> None:
@@ -42,31 +39,14 @@ def fit(job: Job, known: Records, estimate: Estimate) -> None:
     DivergedError, StageError
         As `nbpkg.training.gaze.course.train_network` says.
     """
-    with quiet(), flags_restored(), random_state_restored(job.device):
-        trainer = Trainer(
-            accelerator="gpu" if job.device.type == "cuda" else "cpu",
-            devices=[job.device.index or 0] if job.device.type == "cuda" else 1,
-            precision=PRECISIONS[job.how.precision],
-            max_epochs=job.how.epochs,
-            deterministic="warn",
-            reload_dataloaders_every_n_epochs=1,
-            # Inside a SLURM allocation Lightning would else take the job's tasks for its own.
-            plugins=[LightningEnvironment(), checkpoint_files()],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            default_root_dir=job.folder,
-        )
-        begun, handler = known.epoch >= 0, signal.getsignal(signal.SIGINT)
-        try:
-            trainer.fit(_Loop(job, known, estimate), ckpt_path=job.folder / LAST if begun else None)
-        except SystemExit as end:
-            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning would end the notebook's kernel
-                signal.signal(signal.SIGINT, handler)  # and leaves the signal ignored
-                raise KeyboardInterrupt from None
-            raise
+    run_lightning(
+        lambda: _Loop(job, known, estimate),
+        folder=job.folder,
+        begun=known.epoch >= 0,
+        epochs=job.how.epochs,
+        device=job.device,
+        precision=job.how.precision,
+    )
 
 
 class _Loop(LightningModule):

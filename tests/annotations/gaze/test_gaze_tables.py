@@ -1,7 +1,5 @@
 """What is made of table ``gaze``: exclusions, smoothing, marks, leakage, statistics."""
 
-from fractions import Fraction
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +18,6 @@ from nbpkg.annotations.gaze.exclusions import apply_exclusions, read_exclusions
 from nbpkg.annotations.gaze.leakage import find_leakage, hash_pictures, report_leakage
 from nbpkg.annotations.gaze.rows import BOX, add_flag, finish, remove_flag, report_gaps
 from nbpkg.annotations.gaze.smoothing import interpolate_gaps, smooth_boxes, split_at_gaps
-from nbpkg.annotations.gaze.spans import mark_inside
 from nbpkg.annotations.gaze.videoattention import read_videoattention
 from nbpkg.errors import AnnotationError
 
@@ -125,36 +122,6 @@ def test_exclusions_spoil_ranges_and_remarks_become_flags(tmp_path):
 def test_a_bad_table_of_exclusions_is_refused(tmp_path, text, words):
     with pytest.raises(AnnotationError, match=words):
         read_exclusions(write(tmp_path / "e.csv", text))
-
-
-def test_runs_of_frames_become_marks():
-    table = track([0, 1, 2, 3, 7, 8], inside=[1, 1, 0, -1, 0, 0])
-    marks = mark_inside(table, Fraction(30000, 1001))
-    assert marks[["value", "start_ms", "end_ms", "row"]].to_numpy().tolist() == [
-        ["inside", 0, 67, 1], ["outside", 67, 100, 2], ["outside", 234, 300, 3],
-    ]  # fmt: skip
-    assert marks["file"].tolist() == ["images/s/00000.jpg", "images/s/00002.jpg", "images/s/00007.jpg"]
-    assert mark_inside(table.iloc[:0], Fraction(25)).empty
-
-
-def test_marks_of_subsampled_frames_touch_and_halves_round_to_even():
-    table = track([0, 2, 4, 10], inside=[1, 0, 0, 1])
-    marks = mark_inside(table, Fraction(2000), step=2)
-    assert marks[["start_ms", "end_ms"]].to_numpy().tolist() == [[0, 1], [1, 2], [5, 6]]
-    marks = mark_inside(table, Fraction(25), step=2)
-    assert marks[["start_ms", "end_ms"]].to_numpy().tolist() == [[0, 80], [80, 200], [400, 440]]
-
-
-def test_marks_tell_annotators_people_and_cuts_apart():
-    parts = [track(range(4), rater=rater, person=person) for rater in ("a1", "a2") for person in ("s00", "s01")]
-    parts.append(track(range(4, 8), person="s00", rater="a1", segment=1))
-    marks = mark_inside(finish(pd.concat(parts)), Fraction(10))
-    assert len(marks) == 5
-    assert set(zip(marks["rater"], marks["tier"], strict=True)) == {
-        (r, p) for r in ("a1", "a2") for p in ("s00", "s01")
-    }
-    assert marks[marks["tier"] == "s00"].query("rater == 'a1'")["end_ms"].tolist() == [400, 800]
-    tables.check(marks, "annotations")
 
 
 def test_leakage_finds_shared_participants_sessions_pictures_and_copies(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nbpkg.errors import SettingsError, StageError, WeightsError
-from nbpkg.models.gaze.dinov2 import DinoV2, SmallBackbone, SmallVit, build_dinov2, resize_positions
+from nbpkg.models.gaze.dinov2 import DinoV2, SmallBackbone, build_dinov2, resize_positions
 
 
 def assert_published(case, backbone, name, size):
@@ -63,7 +63,7 @@ def test_what_cannot_be_is_refused():
         SmallBackbone().encode(torch.zeros(1, 3, 112, 100))
 
 
-@pytest.mark.parametrize("backbone", [SmallVit(112), SmallBackbone()])
+@pytest.mark.parametrize("backbone", [SmallBackbone()])
 def test_small_backbones_give_a_token_for_each_patch(backbone):
     tokens = backbone.eval().encode(torch.randn(2, 3, 112, 112))
     assert tokens.shape == (2, backbone.features, 8, 8)

@@ -17,7 +17,7 @@ from torch import nn
 
 from nbpkg.baking.gaze import BakedGaze, GazeBake, bake_gaze, plan_gaze_features
 from nbpkg.datasets.gaze.items import Preparation
-from nbpkg.models.gaze.dinov2 import SmallVit
+from nbpkg.models.gaze.dinov2 import SmallBackbone
 from nbpkg.models.gaze.gazelle import GazeLle, GazelleSize
 from nbpkg.models.gaze.vtd import VtdSize, VtdSpatial, VtdTemporal
 from nbpkg.settings.gaze import GazeFinalSettings, GazeSweepSettings, GazeTrainSettings
@@ -131,7 +131,7 @@ def make_network(kind: str = "temporal") -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         if kind == "gazelle":
-            backbone = SmallVit(TINY_GAZELLE.size)
+            backbone = SmallBackbone()
             return GazeLle(backbone.features, TINY_GAZELLE, backbone=backbone, inout=True).eval()
         made = VtdSpatial(TINY) if kind == "spatial" else VtdTemporal(TINY, dropout=0.0 if kind == "dry" else 0.5)
         return made.eval()
