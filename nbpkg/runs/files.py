@@ -6,7 +6,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -132,3 +132,36 @@ def source_hashes(paths: list[Path], *, base: Path, cache: Path) -> dict[str, di
     if any(known.get(place) != entry for place, entry in fresh.items()):
         write_json(cache, {**known, **fresh})
     return result
+
+
+def hash_below(base: Path, folder: str) -> dict[str, str]:
+    """Return the hash of every file below a folder of `base`, by its path in `base`; none when it is not there."""
+    paths = sorted(path for path in (base / folder).rglob("*") if path.is_file())
+    return {path.relative_to(base).as_posix(): sha256(path) for path in paths}
+
+
+def check_hashes(folder: Path, known: Mapping[str, str], *, what: str, remedy: str) -> None:
+    """Hold files against the hashes that were noted when they were made.
+
+    Parameters
+    ----------
+    folder
+        What the names are relative to.
+    known
+        Name to SHA-256.
+    what, remedy
+        What the files are, and what to do, for the message.
+
+    Raises
+    ------
+    StageError
+        Naming the first that is missing or was changed.
+    """
+    bad = [name for name, value in known.items() if not (folder / name).is_file() or sha256(folder / name) != value]
+    if bad:
+        raise StageError(
+            f"{len(bad)} of {len(known)} {what} are missing or were changed, {Path(bad[0]).name} among them.",
+            where=str(folder / bad[0]),
+            expected="The file as it was made.",
+            remedy=remedy,
+        )

@@ -18,6 +18,7 @@ from nbpkg.settings.experiment import Experiment
 
 Reads = Mapping[str, tuple[str, ...]]
 MODEL = "model"  # in `inputs`: the experiment whose trained network this one begins with
+SYSTEM = "system_"  # in `inputs`, before a name: an experiment whose answers are evaluated together with this one's
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,42 @@ HEATMAP: dict[str, Node] = {
     ),
 }
 
+_BAKED_SEQUENCES: Reads = {"stratify": ("folds.csv",), "bake": ("recordings.json",)}
+
+SEQUENCE: dict[str, Node] = {
+    **NODES,
+    "stratify": _reading("stratify", {"parse": ("recordings.csv", "valence.csv")}),
+    "bake": _reading(
+        "bake",
+        {"parse": ("valence.csv", "recordings.csv"), "prepare": ("modalities.csv",), "stratify": ("folds.csv",)},
+    ),
+    "train": _reading(
+        "train",
+        _BAKED_SEQUENCES,
+        {
+            "crossval": {},
+            "rescore": {"train/crossval": ("networks.json", "checkpoints.json")},
+            "final": {"train/crossval": ("valence_trials.csv",), "train/rescore": ("valence_trials.csv",)},
+            "personal": {"train/crossval": ("networks.json",), "train/final": ("networks.json",)},
+        },
+    ),
+    "evaluate": _reading(
+        "evaluate",
+        {
+            **_BAKED_SEQUENCES,
+            "parse": ("valence.csv", "recordings.csv"),
+            "train/crossval": ("networks.json", "valence_trials.csv"),
+            "train/rescore": ("networks.json", "valence_trials.csv"),
+            "train/final": ("networks.json",),
+            "train/personal": ("networks.json", "valence_trials.csv"),
+            SYSTEM: ("valence_predictions.csv", "valence_features.json"),
+        },
+    ),
+    "compare": _reading("compare", {**_BAKED_SEQUENCES, "train/final": ("networks.json",)}),
+}
+
 # What the stages read depends on the kind of thing that is learnt; their names, folders and notebooks do not.
-KINDS: dict[str, dict[str, Node]] = {"clips": NODES, "heatmap": HEATMAP}
+KINDS: dict[str, dict[str, Node]] = {"clips": NODES, "heatmap": HEATMAP, "sequence": SEQUENCE}
 
 # Stages that put `workers` or `threads` to use and so want all cores.
 PARALLEL = ("prepare", "bake", "train", "compare")
@@ -203,8 +238,14 @@ def reads_of(experiment: Experiment, step: str) -> dict[str, tuple[str, ...]]:
     reads = {**node.reads, **node.phases.get(phase, {})}
     if MODEL not in experiment.header.inputs:
         reads.pop(MODEL, None)
+    reads |= dict.fromkeys(systems_of(experiment), reads.pop(SYSTEM, ())) if SYSTEM in reads else {}
     run = {earlier: split_step(earlier) for earlier in reads}
     return {name: reads[name] for name, (own, part) in run.items() if not part or part in phases_of(experiment, own)}
+
+
+def systems_of(experiment: Experiment) -> list[str]:
+    """Return the names in ``inputs`` of experiments whose answers are evaluated together with this one's."""
+    return [name for name in experiment.header.inputs if name.startswith(SYSTEM)]
 
 
 def settings_of(experiment: Experiment, step: str) -> dict[str, Any]:
@@ -235,6 +276,8 @@ def input_folder(experiment: Experiment, step: str) -> Path:
     chosen = choice if isinstance(choice, InputChoice) else InputChoice(experiment=choice)
     if stage == MODEL:
         stage, phase = "train", "final"
+    if stage.startswith(SYSTEM):
+        stage = "evaluate"
     return experiment.folder.parent / chosen.experiment / NODES[stage].folder / (chosen.phase or phase)
 
 
@@ -252,7 +295,7 @@ def how_to_run(step: str) -> str:
     >>> how_to_run("train/final")
     "notebooks/05_train.ipynb with phase = 'final'"
     """
-    stage, phase = split_step("train/final" if step == MODEL else step)
+    stage, phase = split_step("train/final" if step == MODEL else "evaluate" if step.startswith(SYSTEM) else step)
     return f"notebooks/{NODES[stage].notebook}.ipynb{f' with phase = {phase!r}' if phase else ''}"
 
 

@@ -40,7 +40,7 @@ def write_yaml(values: Mapping[str, Any], models: Mapping[str, type[BaseModel]],
     lines += _section(Header, {name: values[name] for name in Header.model_fields if name in values}, indent=0)
     for stage in STAGES:
         if stage in values and stage in models:
-            lines += ["", f"{stage}:", *_section(models[stage], values[stage], indent=2)]
+            lines += ["", f"{stage}:", *_section(models[stage], values[stage] or {}, indent=2)]
     return "\n".join(lines) + "\n"
 
 

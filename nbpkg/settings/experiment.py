@@ -67,7 +67,7 @@ class Header(Settings):
     inputs: dict[str, str | InputChoice] = Field(
         default_factory=dict,
         description="stage: experiment whose finished stage is used instead of this one's; model: experiment whose "
-        "network training begins with",
+        "network training begins with; system_<name>: experiment whose answers are evaluated with this one's",
     )
     report: ReportSettings = Field(default_factory=ReportSettings, description="what reports may show")
     launch: LaunchSettings = Field(default_factory=LaunchSettings, description="how many processes share the work")
@@ -86,7 +86,8 @@ class Experiment:
     root
         Project folder to which relative paths belong.
     kind
-        What is learnt: ``clips`` (a class for each clip) or ``heatmap`` (a place in each frame).
+        What is learnt: ``clips`` (a class for each clip), ``heatmap`` (a place in each frame) or ``sequence`` (a value
+        for each second).
     """
 
     header: Header
@@ -232,8 +233,8 @@ def resolve(
     stages = {name: validated(model, values.get(name) or {}, name, problems) for name, model in wanted.items()}
     if isinstance(header, Header):
         for stage in header.inputs:
-            if stage not in models and stage != "model":
-                problems.append(_unknown_key(f"inputs.{stage}", [*models, "model"]))
+            if stage not in models and stage != "model" and not stage.startswith("system_"):
+                problems.append(_unknown_key(f"inputs.{stage}", [*models, "model", "system_<name>"]))
     checked = {name: found for name, found in stages.items() if found is not None}
     problems += [Problem(text) for text in find_conflicts(checked)]
     raise_all(problems, SettingsError, summary="the experiment's parameters cannot be used")

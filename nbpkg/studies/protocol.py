@@ -57,8 +57,8 @@ class StudyCard:
 class Study(Protocol):
     """What is peculiar to one study; everything else is in the rooms.
 
-    Ten methods at most; a new one needs two studies that use it. ``kind`` is what is learnt, ``clips`` or ``heatmap``:
-    a notebook's cells for another kind do nothing (see `nbpkg.runs.cells`).
+    Ten methods at most; a new one needs two studies that use it. ``kind`` is what is learnt, such as ``clips`` or
+    ``heatmap``: a notebook's cells for another kind do nothing (see `nbpkg.runs.cells`).
     """
 
     card: StudyCard
@@ -75,19 +75,23 @@ class Study(Protocol):
         """Return the raw files that a stage reads."""
 
     def read_annotations(self, experiment: Experiment) -> tuple[pd.DataFrame, list[Problem]]:
-        """Return the table annotations, or gaze where that is learnt, and everything noticed while reading."""
+        """Return what people marked, as the table of this kind, and everything noticed while reading."""
 
     def media_jobs(self, experiment: Experiment) -> list[tuple[str, Path]]:
-        """Return (session, source) for each video or folder of pictures to prepare."""
+        """Return (session, source) for each video, folder of pictures or file of one modality to prepare."""
 
     def sessions(self, experiment: Experiment) -> pd.DataFrame:
         """Return one row per session: session, group (participant), and a flag for each property to balance."""
+
+
+class PictureStudy(Study, Protocol):
+    """A study whose networks see pictures."""
 
     def encoder(self, experiment: Experiment) -> torch.nn.Module:
         """Return the network that turns what is seen into features: of clips, or of a frame and a head."""
 
 
-class ClipStudy(Study, Protocol):
+class ClipStudy(PictureStudy, Protocol):
     """A study that learns a class for each clip."""
 
     def samples(

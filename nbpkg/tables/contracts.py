@@ -22,6 +22,7 @@ from nbpkg.tables.columns import (
     Contract,
 )
 from nbpkg.tables.gaze import GAZE
+from nbpkg.tables.valence import VALENCE
 
 _SETTING = (
     Column("setting", INTEGER, "number of the setting, from 0", least=0),
@@ -317,7 +318,7 @@ CONTRACTS: dict[str, Contract] = {
                     "by",
                     TEXT,
                     "what is scored: every rater's label of each test clip, the majority label of each, or one part",
-                    allowed=("all", "majority", "rater", "session", "fold", "participant", "track"),
+                    allowed=("all", "majority", "rater", "session", "fold", "participant", "track", "story"),
                 ),
                 Column("name", TEXT, "the rater, session or fold; empty for all and majority"),
                 Column("role", TEXT, "what the clips' fold was for the model", allowed=_ROLES),
@@ -332,9 +333,10 @@ CONTRACTS: dict[str, Contract] = {
                 Column("n_groups", INTEGER, "sessions", least=0),
                 Column("reason", TEXT, "why the value is undefined, and what was left out; else empty"),
             ),
-            key=("task", "variable", "by", "name", "metric"),
+            key=("task", "variable", "by", "name", "role", "metric"),
         ),
         *ATTENTION,
         *GAZE,
+        *VALENCE,
     )
 }

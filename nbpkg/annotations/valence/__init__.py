@@ -1,0 +1,1 @@
+"""Valence of a listener, second by second: folders, annotation files, transcripts."""

@@ -1,0 +1,1 @@
+"""Which second of which modality moves an answer."""

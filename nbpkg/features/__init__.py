@@ -1,0 +1,1 @@
+"""From recordings to features: sounds, words and faces, one row per second."""

@@ -1,0 +1,1 @@
+"""Training over sequences: rounds, phases, personal networks, fusion of decisions."""

@@ -1,0 +1,127 @@
+"""What a phase of valence training found, as tables, and how its networks are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from nbpkg import tables
+
+TRIALS, HISTORY, EPOCHS = "valence_trials", "valence_history", "valence_epochs"
+COSTS = ("system", "round", "epochs", "seconds", "steps_per_second")
+CCC = ("train_ccc", "inner_ccc", "held_out_ccc", "optimistic_ccc")
+
+
+class ValenceFound(NamedTuple):
+    """What a phase found.
+
+    Parameters
+    ----------
+    trials
+        Table ``valence_trials``: one row per training.
+    history
+        Table ``valence_history``: every loss and score of every epoch; empty for ``rescore``.
+    epochs
+        Table ``valence_epochs``: mean and spread over folds of every kept epoch; empty but for ``rescore``.
+    networks
+        What ``networks.json`` says: system, phase and a list of networks.
+    costs
+        Seconds and steps per second of each training. They differ from run to run and are part of no result.
+    """
+
+    trials: pd.DataFrame
+    history: pd.DataFrame
+    epochs: pd.DataFrame
+    networks: dict[str, Any]
+    costs: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One round that is over.
+
+    Parameters
+    ----------
+    trial
+        Its row of table ``valence_trials``.
+    history
+        Rows of table ``valence_history``: epoch, split, metric, value.
+    network
+        Its entry of ``networks.json``; None where there is no network.
+    seconds, steps
+        What it took: time, and seconds of training material that went through the network.
+    """
+
+    trial: Mapping[str, Any]
+    history: Sequence[Sequence[Any]] = ()
+    network: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+    steps: int = field(default=0)
+
+
+def gather(outcomes: Sequence[Outcome], *, system: str, phase: str, epochs: pd.DataFrame | None = None) -> ValenceFound:
+    """Put the rounds of a phase together.
+
+    Parameters
+    ----------
+    outcomes
+        In the order of the rounds.
+    system, phase
+        Names.
+    epochs
+        Table ``valence_epochs``, if the phase makes one.
+    """
+    trials = pd.DataFrame([dict(one.trial) for one in outcomes])
+    rows = [
+        {**{name: one.trial[name] for name in ("system", "round", "fold")}, **_name(row)}
+        for one in outcomes
+        for row in one.history
+    ]
+    names = ["system", "round", "fold", "epoch", "split", "metric", "value"]
+    costs = [
+        [system, one.trial["round"], one.trial["epochs"], round(one.seconds, 3), round(one.steps / one.seconds, 1)]
+        for one in outcomes
+        if one.seconds > 0
+    ]
+    networks = [dict(one.network) for one in outcomes if one.network is not None]
+    return ValenceFound(
+        tables.check(trials, TRIALS),
+        tables.check(pd.DataFrame(rows, columns=names), HISTORY),
+        tables.empty(EPOCHS) if epochs is None else tables.check(epochs, EPOCHS),
+        {"system": system, "phase": phase, "networks": networks},
+        pd.DataFrame(costs, columns=list(COSTS)),
+    )
+
+
+def summarise_folds(trials: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
+    """Summarise a cross-validation as published: a row for each fold, then Mean, Std and M-S.
+
+    Parameters
+    ----------
+    trials
+        Table ``valence_trials`` of the phase ``crossval`` or ``rescore``.
+    folds
+        Table ``folds``, for the names of what was left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``Val. Story`` (stories, subjects or actors of the fold, between spaces, then ``Mean``, ``Std``, ``M-S``),
+        ``Train CCC``, ``Val. CCC``. The standard deviation is that of the population (ddof 0).
+    """
+    own = trials[trials["fold"] >= 0].sort_values("fold")
+    groups = folds[folds["role"] == "train"].groupby("fold")["group"].agg(lambda names: " ".join(sorted(set(names))))
+    values = own[["train_ccc", "held_out_ccc"]].to_numpy(np.float64)
+    mean, std = values.mean(axis=0), values.std(axis=0)
+    table = pd.DataFrame(np.vstack([values, mean, std, mean - std]), columns=["Train CCC", "Val. CCC"])
+    names = [str(groups[fold]) for fold in own["fold"]]
+    table.insert(0, "Val. Story", [*names, "Mean", "Std", "M-S"])
+    return table
+
+
+def _name(row: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(("epoch", "split", "metric", "value"), row, strict=True))
