@@ -22,6 +22,9 @@ NAMES = (
     "gaze_scores",
     "gaze_training",
     "gaze_inference",
+    "valence_features",
+    "valence_training",
+    "cross_person",
 )
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_no_test_session_trained_a_network(made):
     assert set(trained.card.facts["sessions"]) == set(folds.query("role == 'train'")["session"])
 
 
-@pytest.mark.parametrize("made", [SAMPLE, VIDEO], ids=["vtd", "memory"])  # Gaze-LLE has learnt too little: README
+@ALL
 @pytest.mark.parametrize("blind", ["centre of the picture", "head position", "training density", "random"])
 def test_networks_beat_answers_that_do_not_see_where_the_head_points(made, blind):
     others = pd.read_csv(made["evaluate"].run / "tables" / "blind_scores.csv")

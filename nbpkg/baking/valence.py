@@ -203,7 +203,7 @@ def feature_ranges(recordings: Mapping[str, Recording], folds: pd.DataFrame) -> 
     Parameters
     ----------
     recordings
-        Baked recordings of at least the training sessions.
+        Baked recordings; training sessions that were left out do not count.
     folds
         Table ``folds``.
 
@@ -215,7 +215,7 @@ def feature_ranges(recordings: Mapping[str, Recording], folds: pd.DataFrame) -> 
         deviations of the other folds, over features that vary there; ``constant``, the share of features that do not.
         NaN where a fold, or all others, have no row of a modality. Test sessions are not looked at.
     """
-    dealt = folds[folds["role"] == "train"].set_index("session")["fold"]
+    dealt = folds[(folds["role"] == "train") & folds["session"].isin(list(recordings))].set_index("session")["fold"]
     modalities = list(dict.fromkeys(name for session in dealt.index for name in recordings[session].modalities))
     rows = []
     for modality in modalities:

@@ -67,7 +67,7 @@ def extract_modalities(
     folder
         Where files go; made if needed.
     workers
-        Recordings looked at once, each in a process of its own; 1 works in this process.
+        Recordings looked at once, each in a process of its own; 0 and 1 work in this process.
     machine
         Where networks compute.
     sources
@@ -223,7 +223,7 @@ def _units(waiting: list[tuple[_Place, Vectors]]) -> Iterator[list[tuple[_Place,
 def _make_all(
     units: list[list[tuple[_Place, Vectors]]], workers: int, machine: Machine
 ) -> Iterator[dict[Job, dict[str, Any] | Problem]]:
-    if workers == 1 or len(units) < 2:
+    if workers < 2 or len(units) < 2:
         for unit in units:
             yield _make(unit, machine, _no_tick)
         return

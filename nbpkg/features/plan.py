@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from nbpkg.annotations.valence.srt import read_srt
 from nbpkg.errors import AnnotationError, raise_all
 from nbpkg.features.kinds import FaceHow, How, Job, SoundHow, TableHow, WordsHow
 from nbpkg.settings.valence import ModalitySettings
+
+# which files of its folder each kind of modality takes
+ENDINGS = {
+    "table": (".csv", ".npy"),
+    "sound": (".mp4", ".mov", ".mkv", ".avi", ".wav"),
+    "words": (".srt",),
+    "face": (".mp4", ".mov", ".mkv", ".avi"),
+}
 
 
 def plan_features(
@@ -24,7 +32,8 @@ def plan_features(
     Parameters
     ----------
     files
-        (session, file) of everything there is; a file belongs to the modalities whose folder it lies in.
+        (session, file) of everything there is; a file belongs to the modalities whose folder it lies in and whose kind
+        has its ending. Where folders end alike (``audio``, ``features/audio``), the longest counts.
     modalities
         Name to settings, in order.
     data
@@ -45,10 +54,19 @@ def plan_features(
         When a transcript cannot be read.
     """
     jobs = []
+    folders = {Path(settings.folder) for settings in modalities.values()}
+    place = {path.parent: _find_folder(path.parent, folders) for _, path in files}
     for name, settings in modalities.items():
-        own = [(session, path) for session, path in files if path.parent.match(f"*/{settings.folder}")]
+        folder, endings = Path(settings.folder), ENDINGS[settings.kind]
+        own = [one for one in files if place[one[1].parent] == folder and one[1].name.lower().endswith(endings)]
         jobs += [Job(session, name, _how(settings, path, data, fps, seconds), path) for session, path in own]
     return jobs
+
+
+def _find_folder(parent: Path, folders: Collection[Path]) -> Path | None:
+    """Return which folder of a part files lie in: the longest that their own ends with."""
+    fitting = [one for one in folders if not one.parts or parent.parts[-len(one.parts) :] == one.parts]
+    return max(fitting, key=lambda folder: len(folder.parts), default=None)
 
 
 def _how(settings: ModalitySettings, path: Path, data: Path, fps: int, seconds: float) -> How:

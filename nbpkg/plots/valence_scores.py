@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nbpkg.errors import TableError
 from nbpkg.plots import style
@@ -155,7 +156,9 @@ def prediction_courses(
         return style.blank("answers")
     columns = min(_COLUMNS, len(names))
     lines = -(-len(names) // columns)
-    figure, axes = style.panels(lines, columns, width=max(2.7, 7.6 / columns), height=1.8, share=False)
+    figure, axes = style.panels(
+        lines, columns, width=max(2.7, 7.6 / columns), height=1.8 if lines > 1 else 2.4, share=False
+    )
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, name in zip(axes.flat, names, strict=False):
@@ -167,7 +170,7 @@ def prediction_courses(
         role = ROLE_WORDS[str(own["role"].iloc[0])]
         line = f"\n{', '.join(texts)}" if texts else ""
         axis.set_title(f"{name} ({role}, n = {own['step'].nunique()} s){line}", fontsize=8)
-    style.outer_labels(figure, "time (seconds)", "valence (−1 unpleasant, 1 pleasant)")
+    style.outer_labels(figure, "time (seconds)", "valence\n(−1 unpleasant, 1 pleasant)")
     legend_of_all(figure, list(axes.flat))
     return figure
 
@@ -234,6 +237,7 @@ def systems(comparison: pd.DataFrame, *, metric: str = "ccc") -> Figure:
         axis.set_title(ROLE_WORDS[role], fontsize=9)
         axis.set_yticks(range(len(pairs)), [f"{one} − {other}" for one, other in pairs], fontsize=7.5)
         axis.set_ylim(len(pairs) - 0.5, -0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axis.grid(axis="x", color=style.PALE, lw=0.6)
         axis.set_axisbelow(True)
     better = "lower" if metric == "mse" else "higher"

@@ -111,9 +111,6 @@ def epoch_search(epochs: pd.DataFrame) -> Figure:
     mark = "o" if len(table) < 30 else ""
     for name in folds:
         axis.plot(table["epoch"], table[name], color=style.GREY, lw=0.8, alpha=0.8, label="one fold")
-        last = table.dropna(subset=[name]).tail(1)
-        for one in last[["epoch", name]].to_numpy(np.float64):
-            axis.annotate(str(name), one, (4, 0), textcoords="offset points", va="center", fontsize=7, color=style.INK)
     low, high = table["mean"] - table["std"], table["mean"] + table["std"]
     axis.fill_between(table["epoch"], low, high, color=style.MODEL, alpha=0.16, lw=0, label="± 1 standard deviation")
     axis.plot(table["epoch"], table["mean"], color=style.MODEL, lw=2, marker=mark, ms=4, label="mean over folds")

@@ -1,4 +1,4 @@
-"""People whose heads show where they look: a painted ball, turned in three dimensions, with nose and ears."""
+"""People whose heads show where they look: a painted ball, turned in three dimensions, with nose, ears and a cap."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ _SIZE = (96, 192)  # rows (latitude) and columns (longitude) of the painted ball
 _INK: Colour = (46, 36, 38)
 _WHITE: Colour = (252, 250, 246)
 _LIPS: Colour = (172, 70, 66)
+_CAP_FRONT: Colour = (40, 190, 190)  # the colours of the cap are on nothing else
+_CAP_BACK: Colour = (24, 40, 84)
+_VISOR: Colour = (70, 240, 232)
 _SHIFT = 4  # fractional bits of the coordinates that OpenCV draws with
 _HAIRLINE = {
     "short": ((-180, 40), (-112, 40), (-96, -2), (-72, -10), (-58, -40), (0, -50)),
@@ -108,11 +111,13 @@ def draw_head(picture: np.ndarray, head: Head, look: Look) -> None:
     nose_behind = turn[2, 2] < -0.15
     if nose_behind:
         _draw_nose(picture, head, look, turn)
+        _draw_visor(picture, head, turn)
     _draw_ball(picture, head, look, turn)
     if look.haircut != "long":
         _draw_ears(picture, head, look, turn)
     if not nose_behind:
         _draw_nose(picture, head, look, turn)
+        _draw_visor(picture, head, turn)
 
 
 def turn_to(direction: tuple[float, float, float]) -> np.ndarray:
@@ -165,7 +170,29 @@ def _paint(look: Look) -> np.ndarray:
     right = [_texel(-longitude, latitude) for longitude, latitude in reversed(_HAIRLINE[look.haircut][:-1])]
     edge = [*left, *right, (_SIZE[1], 0), (0, 0)]
     cv2.fillPoly(map_, [np.array(edge, dtype=np.int32)], look.hair, cv2.LINE_AA)
+    _paint_cap(map_)
     return cv2.GaussianBlur(map_, (0, 0), 0.9).astype(np.float32)
+
+
+def _paint_cap(map_: np.ndarray) -> None:
+    """Paint a cap over the upper part of the ball, lower at the nape, its front half bright and its back half dark."""
+    across = (np.arange(_SIZE[1]) + 0.5) / _SIZE[1] * 360 - 180
+    down = ((np.arange(_SIZE[0]) + 0.5) / _SIZE[0] * 180 - 90)[:, None]
+    covered = down < -24 + 24 * np.clip((np.abs(across) - 70) / 50, 0, 1)
+    front = np.cos(np.radians(down)) * np.cos(np.radians(across)) >= -0.1
+    map_[covered & front] = _CAP_FRONT
+    map_[covered & ~front] = _CAP_BACK
+
+
+def _draw_visor(picture: np.ndarray, head: Head, turn: np.ndarray) -> None:
+    """Draw the visor of the cap, darker as seen from below."""
+    angle = np.linspace(-1.25, 1.25, 9)
+    sine, cosine, flat = np.sin(angle), np.cos(angle), np.ones(9)
+    inner = np.stack([0.92 * sine, -0.38 * flat, 0.92 * cosine], axis=1)
+    outer = np.stack([0.95 * sine, -0.3 * flat, 0.3 + 1.55 * cosine], axis=1)
+    from_above = turn[2] @ [0.0, -1.0, 0.05] > 0
+    edge = _project(np.concatenate([inner, outer[::-1]]), head, turn)
+    cv2.fillPoly(picture, [_fixed(edge)], _VISOR if from_above else _shade(_VISOR, 0.8), cv2.LINE_AA, _SHIFT)
 
 
 def _draw_nose(picture: np.ndarray, head: Head, look: Look, turn: np.ndarray) -> None:

@@ -12,7 +12,8 @@ from nbpkg.sample.gaze_files import write_lines, write_picture
 from nbpkg.sample.gaze_people import Head
 from nbpkg.sample.gaze_scenes import Gaze, Stage, draw_cast, draw_frame, draw_noise, heads_of, plan_stage, watch
 
-FOLDERS = {"train/00000000": 32, "train/00000001": 32, "train/00000002": 32, "test2/00000000": 12, "test2/00000001": 12}
+# Each picture is another arrangement of people and things, which teaches more than the next frame of a clip.
+FOLDERS = {f"train/{number:08}": 64 for number in range(6)} | {f"test2/{number:08}": 12 for number in range(2)}
 ANNOTATORS = 6
 _SIZES = ((168, 224), (180, 240), (224, 168), (192, 256), (150, 240))
 _OUTSIDE, _SLACK = 0.2, 0.03

@@ -259,7 +259,7 @@ def _seat_people(random: np.random.Generator, size: tuple[int, int], looks: Sequ
                 look,
                 random.uniform(0.14, 0.86) * width,
                 random.uniform(0.26, 0.55) * height,
-                height * random.uniform(0.075, 0.102),
+                height * random.uniform(0.092, 0.11),
             )
             for look in looks
         )

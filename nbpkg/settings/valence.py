@@ -139,7 +139,7 @@ class RescoreSettings(Settings):
 
     epoch: int | None = Field(None, ge=1, description="one epoch for all folds; null = search")
     first: int = Field(100, ge=1, description="first epoch searched")
-    last: int = Field(2000, ge=1, description="last epoch searched")
+    last: int = Field(1000, ge=1, description="last epoch searched")
     step: int = Field(100, ge=1, description="from one epoch searched to the next")
     choose: Literal["others", "all"] = Field(
         "others", description="each fold's epoch by the mean of the other folds, or one by that of all (published)"
@@ -208,6 +208,7 @@ class FusionSettings(Settings):
         description="what is fused: answers of networks that left the session out; what these held before their last "
         "layers; or what one network holds that learnt from them (published, too good in training)",
     )
+    saved: str = Field("", description="regression saved before (.safetensors) in the data folder; empty = fit one")
     c: list[float] = Field(
         [0.001, 0.01, 0.03, 0.1, 0.3, 1.0], min_length=1, description="values of C tried inside the folds"
     )

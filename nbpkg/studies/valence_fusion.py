@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from nbpkg.annotations.valence.corpus import read_valence
 from nbpkg.annotations.valence.names import find_session_files
 from nbpkg.errors import AnnotationError, Problem, raise_all
+from nbpkg.features.plan import ENDINGS
 from nbpkg.settings.experiment import Experiment
 from nbpkg.settings.valence import (
     FeatureSettings,
@@ -27,13 +28,6 @@ from nbpkg.settings.valence import (
     ValenceTrainSettings,
 )
 from nbpkg.studies.protocol import StudyCard
-
-ENDINGS = {
-    "table": (".csv", ".npy"),
-    "sound": (".mp4", ".mov", ".mkv", ".avi", ".wav"),
-    "words": (".srt",),
-    "face": (".mp4", ".mov", ".mkv", ".avi"),
-}
 
 CARD = StudyCard(
     title="Valence of a listener",
@@ -90,9 +84,11 @@ class ValenceFusion:
             found += _check_training(train, prepare.modalities if isinstance(prepare, FeatureSettings) else None)
         return found
 
-    def why_not(self, stage: str, experiment: Experiment) -> str:  # noqa: ARG002 - every stage applies
-        """Every stage of this study applies to every experiment."""
-        return ""
+    def why_not(self, stage: str, experiment: Experiment) -> str:
+        """Without a final network there is none whose answers 08 could explain."""
+        if stage != "compare" or "final" in experiment.of("train", ValenceTrainSettings).phases:
+            return ""
+        return "Does not apply: train.phases has no final, whose network is the one that is explained."
 
     def sources(self, stage: str, experiment: Experiment) -> list[Path]:
         """Return annotation files, files of each modality, or a published checkpoint."""
@@ -101,7 +97,8 @@ class ValenceFusion:
             folders = [name for name in (parse.annotations, parse.third_party) if name]
             named = [name for name in (parse.actors, parse.frame_counts) if name]
             found = [path for name in folders for path in _find(experiment, name, (".csv",)).values()]
-            return _existing([*found, *(experiment.data / name for name in named)])
+            media = [path for _, path in self.media_jobs(experiment)]  # 01 holds their lengths against the annotation
+            return _existing([*found, *media, *(experiment.data / name for name in named)])
         if stage == "prepare":
             files = [path for _, path in self.media_jobs(experiment)]
             for one in experiment.of("prepare", FeatureSettings).modalities.values():
@@ -114,6 +111,8 @@ class ValenceFusion:
         if stage == "train":
             train = experiment.of("train", ValenceTrainSettings)
             return _existing(experiment.data / name for name in (train.network.weights, train.personal.initial))
+        if stage == "evaluate":
+            return _existing([experiment.data / experiment.of("evaluate", ValenceEvaluationSettings).fusion.saved])
         return []
 
     def read_annotations(self, experiment: Experiment) -> tuple[pd.DataFrame, list[Problem]]:
@@ -147,14 +146,18 @@ def _find(experiment: Experiment, folder: str, endings: tuple[str, ...]) -> dict
     """Return, by session, the files of that folder in each part."""
     parts = experiment.of("parse", ValenceAnnotationSettings).parts.values()
     places = [(f"{part}/{folder}", experiment.data / part / folder) for part in parts]
-    looked = [find_session_files(place, endings=endings, show=name) for name, place in places if place.is_dir()]
+    loose = ".srt" in endings  # transcripts of the corpus: transcribed_subject_1_story_2.srt
+    looked = [
+        find_session_files(place, endings=endings, show=name, loose=loose) for name, place in places if place.is_dir()
+    ]
     problems = [problem for _, found in looked for problem in found if problem.severity == "error"]
     found: dict[str, Path] = {}
     for session, path in (item for files, _ in looked for item in files.items()):
         first = found.setdefault(session, path)
         if first is not path:
             remedy = "Move the one that does not belong elsewhere."
-            problems.append(Problem(f"{session} is in two parts: {first} and {path}.", remedy=remedy))
+            both = " and ".join(one.relative_to(experiment.data).as_posix() for one in (first, path))
+            problems.append(Problem(f"{session} is in two parts: {both}.", remedy=remedy))
     raise_all(problems, AnnotationError, summary=f"the files in {folder} cannot be told apart.")
     return found
 
@@ -189,9 +192,23 @@ def _check_training(train: ValenceTrainSettings, modalities: Mapping[str, BaseMo
         found.append("train.final.epochs is null, but train.phases has no crossval to find it.")
     if train.crossval.epoch is not None and train.crossval.select != "epoch":
         found.append("train.crossval.epoch is given, but train.crossval.select is not 'epoch'.")
-    if train.rescore.first > train.rescore.last:
-        found.append("train.rescore.first is greater than train.rescore.last.")
-    return found
+    return found + (_check_epochs(train) if {"rescore", "crossval"} <= phases else [])
+
+
+def _check_epochs(train: ValenceTrainSettings) -> list[str]:
+    """Return what keeps the epochs that are scored again from having been saved: hours later it would be too late."""
+    own, made, every = train.rescore, train.crossval.epochs, train.save_every
+    if own.epoch is None and own.first > own.last:
+        return ["train.rescore.first is greater than train.rescore.last."]
+    wanted = [own.epoch] if own.epoch is not None else range(own.first, own.last + 1, own.step)
+    lacking = [epoch for epoch in wanted if epoch > made or (epoch % every and epoch != made)]
+    if not lacking:
+        return []
+    key = "epoch" if own.epoch is not None else "first, last and step"
+    return [
+        f"train.rescore.{key} ask for epoch {lacking[0]}, but crossval makes {made} epochs (train.crossval.epochs) and "
+        f"saves every {every} (train.save_every)."
+    ]
 
 
 STUDY = ValenceFusion()

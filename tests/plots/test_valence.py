@@ -125,7 +125,7 @@ def test_epoch_search_shows_folds_and_says_that_the_choice_is_optimistic():
     assert len(labelled(figure, "one fold")) == 3
     (below,) = labelled(figure, "mean − standard deviation")
     assert below[:, 1] == pytest.approx(table["mean_minus_std"].to_numpy())
-    assert all(part in words(figure) for part in ("n = 3 folds, 12 epochs", "optimistic", "story 1"))
+    assert all(part in words(figure) for part in ("n = 3 folds, 12 epochs", "optimistic"))
 
 
 def test_fold_scores_stand_beside_optimistic_ones_with_mean_and_mean_less_deviation():

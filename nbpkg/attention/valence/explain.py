@@ -8,7 +8,7 @@ the answer moves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,7 +95,7 @@ def occlude(
     ------
     Zeiler and Fergus, ECCV 2014, over time instead of space.
     """
-    _check_at_least_one(window_steps=window_steps, stride=stride, batch_size=batch_size)
+    _check_at_least_one({"window_steps": window_steps, "stride": stride, "batch_size": batch_size})
     _check_covered(window_steps, stride)
     names = _choose(network, inputs, modalities)
     asked = prepare(network, inputs, present, modalities=names)
@@ -145,7 +145,7 @@ def integrated_gradients(
     ------
     Sundararajan et al., ICML 2017; of the mean answer over the recording.
     """
-    _check_at_least_one(steps=steps, batch_size=batch_size)
+    _check_at_least_one({"steps": steps, "batch_size": batch_size})
     names = _choose(network, inputs, modalities)
     asked = prepare(network, inputs, present, modalities=names)
     starts = {name: _start(asked, name, baseline) for name in names}
@@ -199,7 +199,7 @@ def lag_profile(
     ExplainError
         As `occlude`.
     """
-    _check_at_least_one(stride=stride, batch_size=batch_size)
+    _check_at_least_one({"stride": stride, "batch_size": batch_size})
     names = _choose(network, inputs, modalities)
     asked = prepare(network, inputs, present, modalities=names)
     rows = []
@@ -221,7 +221,7 @@ def _choose(network: nn.Module, inputs: Arrays, modalities: Sequence[str] | None
     return [name for name in network.modalities if name in inputs]  # type: ignore[union-attr]
 
 
-def _check_at_least_one(**sizes: int) -> None:
+def _check_at_least_one(sizes: Mapping[str, int]) -> None:
     wrong = [f"{name} = {value}" for name, value in sizes.items() if value < 1]
     if wrong:
         raise ExplainError(f"The network cannot be asked with {', '.join(wrong)}.", expected="At least 1.")

@@ -14,6 +14,7 @@ from nbpkg.models import weights as files
 
 PATCH = 14
 PUBLISHED_GRID = 37  # the positions were learnt on pictures of 518 pixels
+_TOKEN_SPREAD = 2.0  # of the small backbone's tokens before it learns
 OFFSET = 0.1  # what DINOv2 adds to the grid before it divides
 
 DINOV2: Mapping[str, str] = MappingProxyType(
@@ -117,8 +118,11 @@ class SmallBackbone(nn.Module):
     def __init__(self, features: int = 64) -> None:
         super().__init__()
         self.features = features
-        self.layers = nn.Sequential(_convolve(3, 24, 7, 4), _convolve(24, 48, 3, 2), _convolve(48, features, 3, 1))
+        self.layers = nn.Sequential(_convolve(3, 16, 5, 2), _convolve(16, 32, 3, 2), _convolve(32, features, 3, 2))
         self.last = _convolve(features, features, 3, 1)
+        norm = self.last.get_submodule("1")
+        # The decoder adds codes of place and head as large as 1, in which smaller tokens would go under at first.
+        nn.init.constant_(norm.get_parameter("weight"), _TOKEN_SPREAD)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Encode pictures ``[B, 3, H, W]`` as ``[B, features, H / 14, W / 14]``."""

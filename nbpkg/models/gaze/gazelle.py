@@ -63,7 +63,7 @@ class GazelleSize:
 
 
 PUBLISHED = GazelleSize()
-SMALL = GazelleSize(size=224, width=64, blocks=2, heads=4)
+SMALL = GazelleSize(size=112, width=64, blocks=2, heads=4)
 
 
 class GazeLle(nn.Module):

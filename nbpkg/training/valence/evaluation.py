@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from nbpkg import tables
 from nbpkg.datasets.valence.recording import Recording
-from nbpkg.errors import StageError, TableError
+from nbpkg.errors import SettingsError, StageError, TableError
 from nbpkg.metrics.valence.average import average_predictions
 from nbpkg.settings.valence import FusionSettings
 from nbpkg.training.valence.fusion import FINAL, FusionData, FusionSystem, Source, take_answers
 from nbpkg.training.valence.fusion_rounds import FusionFound, cross_validate_fusion, fuse_final
+from nbpkg.training.valence.fusion_store import answer_saved, read_svr
 from nbpkg.training.valence.fusion_svr import SvrSetting
 from nbpkg.training.valence.networks import Trained, load_valence_networks
 
 Array = NDArray[np.float64]
+Step = Callable[..., FusionFound]
 FUSION, AVERAGE, PERSONAL = "fusion", "average", "_personal"
 
 
@@ -45,10 +47,13 @@ class Phases(Mapping[str, Sequence[Trained]]):
         return [*folds, *self._networks.get("final", ())]
 
     def systems(self, name: str) -> dict[str, list[Trained]]:
-        """Return ways of answering: everybody's networks under the experiment's name, and listeners' own."""
+        """Return ways of answering: everybody's networks under the experiment's name, and listeners' own.
+
+        For a listener without a network of their own everybody's go on answering.
+        """
         found = {name: self.everybody}
         if self._networks.get("personal"):
-            found[f"{name}{PERSONAL}"] = list(self._networks["personal"])
+            found[f"{name}{PERSONAL}"] = [*self._networks["personal"], *self.everybody]
         return {system: own for system, own in found.items() if own}
 
 
@@ -83,6 +88,7 @@ def fuse_systems(
     *,
     settings: FusionSettings,
     ratio: int,
+    data: Path | None = None,
 ) -> FusionFound:
     """Fuse what several systems hold by regression, and average what they answer.
 
@@ -100,29 +106,36 @@ def fuse_systems(
         Of the regression.
     ratio
         Frames of a step.
+    data
+        Data folder, in which a regression that was saved before is named.
 
     Returns
     -------
     FusionFound
         Answers of ``fusion`` (and ``average`` with two systems or more); trials of the regression. Both are empty where
         a system lacks the networks: of the folds for sessions held out, the final one for those kept for the end.
+
+    Raises
+    ------
+    SettingsError
+        When two systems have one name, or a saved regression lies outside the data folder.
+    FoldError, TableError, WeightsError
+        As the fusion and `read_svr` say.
     """
-    grid = [SvrSetting(cost, settings.gamma or "auto", settings.epsilon, settings.tolerance) for cost in settings.c]
+    whole = _whole(answers)
+    _refuse_one_name(whole)
     own = folds[folds["session"].isin(list(recordings))]
-    fused = [take_answers(table, own) for table in _whole(answers)] if settings.source == "answers" else list(systems)
-    has = [{one.fold for one in system.rounds} for system in systems]
-    train = set(own.loc[own["role"] == "train", "fold"])
-    found: list[FusionFound] = []
-    if len(train) > 1 and all(train <= rounds for rounds in has):
-        data = FusionData(tuple(fused), recordings, own)
-        source: Source = "in_fold" if settings.source == "in_fold" else "out_of_fold"
-        steps = [cross_validate_fusion]
-        if (own["role"] == "test").any() and all(FINAL in rounds for rounds in has):
-            steps.append(fuse_final)
-        for step in steps:
-            made = step(data, grid=grid, ratio=ratio, source=source, normalise=settings.normalise, system=FUSION)
-            found.append(made)
-    parts = [one.predictions for one in found] + ([_average(answers)] if len(systems) > 1 else [])
+    steps = _list_steps(systems, whole, own, source=settings.source)
+    found = []
+    if steps:
+        fused = [take_answers(table, own) for table in whole] if settings.source == "answers" else list(systems)
+        material = FusionData(tuple(fused), recordings, own)
+        if settings.saved:
+            fitted = read_svr(_inside(data, settings.saved))
+            found = [answer_saved(material, fitted, ratio=ratio, system=FUSION)]
+        else:
+            found = _fit(material, settings, steps=steps, ratio=ratio)
+    parts = [one.predictions for one in found] + ([_average(whole)] if len(whole) > 1 else [])
     return FusionFound(
         tables.check(pd.concat(parts), "valence_predictions") if parts else tables.empty("valence_predictions"),
         tables.check(pd.concat([one.trials for one in found]), "valence_trials")
@@ -162,15 +175,74 @@ def read_originals(
     return known, {str(name): course.to_numpy(np.float64) for name, course in frames}
 
 
-def _average(answers: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _list_steps(
+    systems: Sequence[FusionSystem], answers: Sequence[pd.DataFrame], own: pd.DataFrame, *, source: str
+) -> list[Step]:
+    """List what can be done with the networks that there are: fold after fold, and for the sessions kept for the end.
+
+    What networks hold of sessions that they learnt from is fitted to only where that is asked for (``in_fold``).
+    """
+    train = own[own["role"] == "train"]
+    learnt = any((table["role"].eq("train") & table["session"].isin(train["session"])).any() for table in answers)
+    folds = set(train["fold"])
+    whole = len(folds) > 1 and all(folds <= _folds_of(one) for one in systems)
+    final = bool((own["role"] == "test").any()) and all(FINAL in _folds_of(one) for one in systems)
+    if source != "in_fold" and (learnt or not whole):
+        return []
+    return [*([cross_validate_fusion] if whole else []), *([fuse_final] if final else [])]
+
+
+def _fit(data: FusionData, settings: FusionSettings, *, steps: Sequence[Step], ratio: int) -> list[FusionFound]:
+    """Fit the regression, in every step with the same settings."""
+    grid = [SvrSetting(cost, settings.gamma or "auto", settings.epsilon, settings.tolerance) for cost in settings.c]
+    source: Source = "in_fold" if settings.source == "in_fold" else "out_of_fold"
+    return [
+        step(data, grid=grid, ratio=ratio, source=source, normalise=settings.normalise, system=FUSION) for step in steps
+    ]
+
+
+def _folds_of(system: FusionSystem) -> set[int]:
+    return {one.fold for one in system.rounds}
+
+
+def _inside(data: Path | None, name: str) -> Path:
+    """Return a file of the data folder."""
+    if data is None or not (data / name).resolve().is_relative_to(data.resolve()):
+        raise SettingsError(
+            f"evaluate.fusion.saved is {name!r}, which lies in no data folder.",
+            expected="A file inside the data folder.",
+            remedy="Copy the regression there.",
+        )
+    return data / name
+
+
+def _refuse_one_name(answers: Sequence[pd.DataFrame]) -> None:
+    names = [str(table["system"].iloc[0]) for table in answers]
+    mixed = {str(table["system"].iloc[0]) for table in answers if table.duplicated(["session", "step"]).any()}
+    twice = sorted({name for name in names if names.count(name) > 1} | mixed)
+    if twice:
+        raise SettingsError(
+            f"Two systems are called {', '.join(map(repr, twice))}.",
+            expected="Each experiment once, under a name of its own.",
+            remedy="Take one of them out of inputs, or rename the experiment (experiment:) and run it again.",
+        )
+
+
+def _average(whole: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Average the systems on the sessions that all answered in the same role."""
-    whole = _whole(answers)
     pairs = [set(zip(table["session"], table["role"], strict=True)) for table in whole]
     both = set.intersection(*pairs)
+    if not both:
+        return tables.empty("valence_predictions")
     kept = [table[[one in both for one in zip(table["session"], table["role"], strict=True)]] for table in whole]
     return average_predictions(kept, system=AVERAGE)
 
 
 def _whole(answers: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Leave out answers of listeners' own networks: they are another way of asking the same system."""
-    return [table for table in answers if not str(table["system"].iloc[0]).endswith(PERSONAL)]
+    """Return a table for each system, without listeners' own networks: another way of asking the same system.
+
+    The tables of other experiments hold both; so does the name, which an experiment may end with, too.
+    """
+    parts = [(str(name), rows) for table in answers for name, rows in table.groupby("system", sort=False)]
+    names = {name for name, _ in parts}
+    return [rows for name, rows in parts if not (name.endswith(PERSONAL) and name.removesuffix(PERSONAL) in names)]

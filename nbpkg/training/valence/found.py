@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from nbpkg import tables
@@ -95,32 +94,6 @@ def gather(outcomes: Sequence[Outcome], *, system: str, phase: str, epochs: pd.D
         {"system": system, "phase": phase, "networks": networks},
         pd.DataFrame(costs, columns=list(COSTS)),
     )
-
-
-def summarise_folds(trials: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
-    """Summarise a cross-validation as published: a row for each fold, then Mean, Std and M-S.
-
-    Parameters
-    ----------
-    trials
-        Table ``valence_trials`` of the phase ``crossval`` or ``rescore``.
-    folds
-        Table ``folds``, for the names of what was left out.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``Val. Story`` (stories, subjects or actors of the fold, between spaces, then ``Mean``, ``Std``, ``M-S``),
-        ``Train CCC``, ``Val. CCC``. The standard deviation is that of the population (ddof 0).
-    """
-    own = trials[trials["fold"] >= 0].sort_values("fold")
-    groups = folds[folds["role"] == "train"].groupby("fold")["group"].agg(lambda names: " ".join(sorted(set(names))))
-    values = own[["train_ccc", "held_out_ccc"]].to_numpy(np.float64)
-    mean, std = values.mean(axis=0), values.std(axis=0)
-    table = pd.DataFrame(np.vstack([values, mean, std, mean - std]), columns=["Train CCC", "Val. CCC"])
-    names = [str(groups[fold]) for fold in own["fold"]]
-    table.insert(0, "Val. Story", [*names, "Mean", "Std", "M-S"])
-    return table
 
 
 def _name(row: Sequence[Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 from sklearn.svm import SVR
 
 from nbpkg.datasets.valence.recording import Recording
@@ -19,6 +20,7 @@ from nbpkg.metrics.valence.frames import Pad, steps_to_frames
 
 Array = NDArray[np.float64]
 CACHE_MB = 1000
+BLOCK = 4096
 GAMMAS = ("auto", "scale")
 PUBLISHED_COSTS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 SEARCH = ["round", "cost", "gamma", "epsilon", "tolerance", "inner", "ccc"]
@@ -62,30 +64,54 @@ class SvrSetting:
 
 @dataclass(frozen=True)
 class FittedSvr:
-    """A fitted regression with the range that its features are brought to.
+    """A fitted regression with the range that its features are brought to, in plain numbers.
 
     Parameters
     ----------
     setting
         How it was fitted.
     low, span
-        Least value and range of each feature in the sessions fitted on; None when features are taken as they are.
-    regressor
-        scikit-learn's.
+        Least value and range of each feature in the sessions fitted on, (E,); None when features are taken as they are.
+    support, weights
+        Support vectors (S, E), scaled, and their weights (S,).
+    intercept
+        Added to every answer.
+    gamma
+        Width of the kernel, as a number.
+    sessions
+        Sessions fitted on.
     """
 
     setting: SvrSetting
     low: Array | None
     span: Array | None
-    regressor: SVR
+    support: Array
+    weights: Array
+    intercept: float
+    gamma: float
+    sessions: tuple[str, ...]
 
     def predict(self, features: Array) -> Array:
-        """Answer each second: (T, E) to (T,)."""
-        answers: Array = self.regressor.predict(self._scale(features))
-        return answers
+        """Answer each second: (T, E) to (T,).
 
-    def _scale(self, features: Array) -> Array:
-        return features if self.low is None or self.span is None else (features - self.low) / self.span * 2 - 1
+        Raises
+        ------
+        TableError
+            When features are not as wide as those fitted on.
+        """
+        if features.shape[1] != self.support.shape[1]:
+            raise TableError(
+                f"There are {features.shape[1]} features, and the regression was fitted to {self.support.shape[1]}.",
+                expected="Features of the systems that it was fitted to, in the same order.",
+            )
+        rows = scale(features, self.low, self.span)
+        blocks = np.split(rows, range(BLOCK, len(rows), BLOCK))  # the kernel of a long film would fill the memory
+        return np.concatenate([self._answer(block) for block in blocks])
+
+    def _answer(self, rows: Array) -> Array:
+        kernel = np.exp(-self.gamma * cdist(rows, self.support, "sqeuclidean"))
+        answers: Array = kernel @ self.weights + self.intercept
+        return answers
 
 
 class Chosen(NamedTuple):
@@ -157,9 +183,31 @@ def fit_svr(
         tol=setting.tolerance,
         cache_size=CACHE_MB,
     )
-    fitted = FittedSvr(setting, low, span, regressor)
-    regressor.fit(fitted._scale(rows), target[known])
-    return fitted
+    scaled = scale(rows, low, span)
+    regressor.fit(scaled, target[known])
+    return FittedSvr(
+        setting,
+        low,
+        span,
+        support=np.ascontiguousarray(regressor.support_vectors_),
+        weights=np.ascontiguousarray(regressor.dual_coef_[0]),
+        intercept=float(regressor.intercept_[0]),
+        gamma=find_gamma(setting.gamma, scaled),
+        sessions=tuple(features),
+    )
+
+
+def find_gamma(gamma: float | Literal["auto", "scale"], rows: Array) -> float:
+    """Return the width of the kernel as a number, by scikit-learn's rules for ``auto`` and ``scale``."""
+    if not isinstance(gamma, str):
+        return gamma
+    variance = float(rows.var()) if gamma == "scale" else 1.0
+    return 1.0 / (rows.shape[1] * variance) if variance else 1.0
+
+
+def scale(features: Array, low: Array | None, span: Array | None) -> Array:
+    """Bring features (T, E) to -1 .. 1 by a least value and a range (E,); as they are where these are None."""
+    return features if low is None or span is None else (features - low) / span * 2 - 1
 
 
 def choose_svr(

@@ -53,6 +53,31 @@ class BakedRecordings(Mapping[str, Recording]):
         return {"folder": self.folder, "sessions": self.sessions, "_read": {}}
 
 
+def keep_baked(folds: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Leave out of the table ``folds`` the sessions that stage 04 left out for want of a modality.
+
+    Parameters
+    ----------
+    folds
+        Table ``folds`` of stage 03.
+    folder
+        Run folder of stage 04, which said which it left out and why.
+
+    Raises
+    ------
+    FoldError
+        When none is left.
+    """
+    baked = {Path(name).stem for name in read_json(folder / "recordings.json")}
+    kept = folds[folds["session"].isin(baked)].reset_index(drop=True)
+    if kept.empty:
+        raise FoldError(
+            f"None of {len(folds)} sessions of the folds was baked.",
+            remedy="Run notebooks/04_bake.ipynb again, with bake.incomplete 'mask'.",
+        )
+    return kept
+
+
 @dataclass(frozen=True)
 class ValenceMaterial:
     """All that valence training may see.

@@ -85,7 +85,7 @@ def test_edges_of_heads_round_halves_to_even():
 
 def test_people_of_a_picture_are_as_if_alone():
     network = build_small().eval()
-    images = torch.randn(3, 3, 224, 224)
+    images = torch.randn(3, 3, 112, 112)
     box, other = [0.1, 0.2, 0.4, 0.5], [0.6, 0.1, 0.8, 0.3]
     with torch.inference_mode():
         gaze = network(images, [[box, None, other], torch.zeros(0, 4), None])
@@ -103,25 +103,25 @@ def test_people_of_a_picture_are_as_if_alone():
 
 def test_nobody_at_all_gives_empty_answers():
     network = build_small().eval()
-    heat, inside = network.decode(torch.randn(1, 64, 16, 16), [[]])
+    heat, inside = network.decode(torch.randn(1, 64, 8, 8), [[]])
     assert (heat.shape, inside.shape) == ((0, 64, 64), (0,))
 
 
 def test_inputs_that_do_not_fit_are_refused():
     network = build_small()
     with pytest.raises(StageError, match="boxes of 1 pictures"):
-        network.decode(torch.randn(2, 64, 16, 16), [None])
-    with pytest.raises(StageError, match=r"shape \(1, 64, 7, 16\)"):
-        network.decode(torch.randn(1, 64, 7, 16), [None])
+        network.decode(torch.randn(2, 64, 8, 8), [None])
+    with pytest.raises(StageError, match=r"shape \(1, 64, 7, 8\)"):
+        network.decode(torch.randn(1, 64, 7, 8), [None])
     with pytest.raises(StageError, match=r"Head boxes have \[3\] numbers"):
-        network.decode(torch.randn(1, 64, 16, 16), [[[0.1, 0.2, 0.3]]])
+        network.decode(torch.randn(1, 64, 8, 8), [[[0.1, 0.2, 0.3]]])
     with pytest.raises(StageError, match="no backbone"):
-        GazeLle(64, SMALL).encode(torch.randn(1, 3, 224, 224))
+        GazeLle(64, SMALL).encode(torch.randn(1, 3, 112, 112))
 
 
 def test_small_network_learns_end_to_end_and_a_frozen_backbone_keeps_nothing():
     network = build_small().train()
-    images, boxes = torch.randn(2, 3, 224, 224), [[[0.1, 0.2, 0.4, 0.5]], [None]]
+    images, boxes = torch.randn(2, 3, 112, 112), [[[0.1, 0.2, 0.4, 0.5]], [None]]
     heat, inside = network.decode(network.encode(images), boxes)
     (heat.mean() + inside.mean()).backward()
     assert all(item.grad is not None for item in network.parameters())
@@ -140,7 +140,7 @@ def test_small_network_learns_end_to_end_and_a_frozen_backbone_keeps_nothing():
 def test_branches_are_skipped_in_training_only():
     torch.manual_seed(1)
     network = build_small(drop_path=0.5)
-    tokens, boxes = torch.randn(4, 64, 16, 16), [None] * 4
+    tokens, boxes = torch.randn(4, 64, 8, 8), [None] * 4
     assert torch.equal(network.eval().decode(tokens, boxes)[0], network.decode(tokens, boxes)[0])
     network.train()
     assert not torch.equal(network.decode(tokens, boxes)[0], network.decode(tokens, boxes)[0])
@@ -162,6 +162,6 @@ def test_parameter_groups():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_arithmetic(dtype):
     network = build_small().to(dtype).eval()
-    heat, inside = network.decode(network.encode(torch.randn(1, 3, 224, 224, dtype=dtype)), [None])
+    heat, inside = network.decode(network.encode(torch.randn(1, 3, 112, 112, dtype=dtype)), [None])
     assert (heat.dtype, inside.dtype) == (dtype, dtype)
     assert heat.isfinite().all()

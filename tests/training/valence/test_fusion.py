@@ -272,7 +272,7 @@ def test_nothing_of_the_fold_left_out_enters_its_regression(data, recordings):
     one, other = before.fitted[fold], after.fitted[fold]
     assert one.setting == other.setting
     np.testing.assert_array_equal(one.low, other.low)
-    np.testing.assert_array_equal(one.regressor.support_vectors_, other.regressor.support_vectors_)
+    np.testing.assert_array_equal(one.support, other.support)
     assert not np.array_equal(before.fitted[0].low, after.fitted[0].low)  # in other folds it is learnt from
 
 
@@ -325,7 +325,7 @@ def test_seconds_without_truth_are_not_learnt_from(data, recordings):
     fitted = fit_svr(features, truth, setting=ONE[0])
     cut = {name: rows[~np.isnan(truth[name])] for name, rows in features.items()}
     less = fit_svr(cut, {name: own[~np.isnan(own)] for name, own in truth.items()}, setting=ONE[0])
-    np.testing.assert_array_equal(fitted.regressor.support_vectors_, less.regressor.support_vectors_)
+    np.testing.assert_array_equal(fitted.support, less.support)
     with pytest.raises(TableError, match="None of 1 sessions"):
         fit_svr({"a": np.zeros((3, 2))}, {"a": np.full(3, np.nan)}, setting=ONE[0])
     with pytest.raises(TableError, match="3 seconds of features and 2 of truth"):

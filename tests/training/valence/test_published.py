@@ -10,7 +10,7 @@ import published
 import pytest
 from published import AT, TV, build, ccc, embed, predict, read_part, train
 
-from nbpkg.training.valence.found import summarise_folds
+from nbpkg.metrics.valence.summary import crossval_table
 from nbpkg.training.valence.loop import checkpoint_path
 from nbpkg.training.valence.rescore import choose_epochs, tabulate_epochs
 from nbpkg.training.valence.rounds import Round, list_final, list_personal
@@ -123,7 +123,7 @@ def test_cross_validation_and_epoch_search_as_published(whole, vectors, name, mo
             trials.append({"fold": fold, "train_ccc": ccc(network, rest), "held_out_ccc": scores[epoch - 1, fold]})
             if epoch == 3:
                 pooled |= predict(network, held)
-        table = summarise_folds(pd.DataFrame(trials), folds)
+        table = crossval_table(pd.DataFrame(trials).assign(system=name), folds=folds)
         header, *rows = known[f"e{epoch}"]
         assert list(table.columns) == header
         assert table.iloc[:, 0].tolist() == [row[0] for row in rows]

@@ -1,0 +1,1 @@
+"""Clips of several people as networks see them: which frames, which pixels, how often, and in which variants."""
