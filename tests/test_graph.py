@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from patience import PATIENCE_S
 
 from nbpkg.errors import SettingsError
@@ -24,21 +25,27 @@ FROM_STRATIFY_ON = ["03_stratify", "04_bake", *FROM_TRAIN_ON[:-2], "07_paint", *
 SEARCHED = ("settings.csv", "heads.safetensors")
 
 
-def snakemake(project: Path, *options: str) -> str:
-    """Run snakemake in a project as the Makefile does, and return what it says."""
+def start(project: Path, *options: str, config: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Run snakemake in a project as the Makefile does."""
     flags = re.search(r"^SNAKEMAKE = \S+ -c\S+ (.*)$", (project / "Makefile").read_text(), re.MULTILINE)
     command = [sys.executable, "-m", "snakemake", "-c2", *flags.group(1).split(), *options]
     environment = {name: value for name, value in os.environ.items() if name != "NBPKG_ROOT"}
-    done = subprocess.run(
-        [*command, "--config", "study=infant_engagement", "experiment=sample"],
+    return subprocess.run(
+        [*command, "--config", *config],
         cwd=project,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=PATIENCE_S,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+
+
+def snakemake(project: Path, *options: str) -> str:
+    """Run it on the sample experiment, and return what it says."""
+    done = start(project, *options, config=("study=infant_engagement", "experiment=sample"))
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def to_make(text: str) -> list[str]:
@@ -144,6 +151,55 @@ class TestRemake:
         said = snakemake(project, "-n")
         assert to_make(said) == FROM_FINAL_ON  # it reads less now: only what the searches found is missing
         assert re.search(r"set of input files has changed since last execution:\s+05_train_final\n", said), said
+
+
+@pytest.mark.demo
+@pytest.mark.slow
+class TestSideBySide:
+    """Several experiments in one graph, as in ``make demo``, and nothing made yet."""
+
+    @pytest.fixture
+    def empty(self, root, demo, tmp_path):
+        """A project with raw data and no outputs."""
+        shutil.copytree(root / "params", tmp_path / "params")
+        for name in ("Snakefile", "Makefile"):
+            shutil.copy2(root / name, tmp_path / name)
+        for name in ("notebooks", "data"):
+            (tmp_path / name).symlink_to(root / name)
+        return tmp_path
+
+    def test_what_begins_with_another_experiment_waits_for_it(self, empty):
+        done = start(empty, "-n", config=("experiments=gaze_target/sample_video gaze_target/sample",))
+        assert done.returncode == 0, done.stdout
+        rules = set(re.findall(r"^gaze_target_(sample\w*?_0\d_\w+)\s+1$", done.stdout, re.MULTILINE))
+        assert {"sample_01_parse", "sample_05_train_final", "sample_video_05_train_final"} <= rules
+        assert "sample_video_01_parse" not in rules
+        done = start(empty, "-n", config=("experiments=gaze_target/sample_video",))
+        assert done.returncode == 1
+        assert "outputs/gaze_target/sample/01_parse/receipt.json" in done.stdout
+
+    def test_a_parameter_file_that_cannot_be_used_is_named(self, empty):
+        path = empty / "params" / "infant_engagement" / "wrong.yaml"
+        path.write_text(yaml.safe_dump({**read_file(path.with_name("sample.yaml")), "sede": 1}), encoding="utf-8")
+        done = start(empty, "-n", config=("experiments=infant_engagement/sample infant_engagement/wrong",))
+        assert done.returncode == 1
+        assert "sede is no known key" in done.stdout
+        assert "params/infant_engagement/wrong.yaml" in done.stdout
+
+    def test_each_says_whose_error_it_is_and_one_fails_the_whole(self, empty):
+        names, path = ("one", "two"), empty / "params" / "infant_engagement"
+        for name in names:
+            values = read_file(path / "sample.yaml")
+            values["experiment"], values["parse"]["name_pattern"] = name, f"{name}_{{session}}_{{rater}}_{{date}}"
+            (path / f"{name}.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        config = "experiments=" + " ".join(f"infant_engagement/{name}" for name in names)
+        rules = [f"infant_engagement_{name}_01_parse" for name in names]
+        done = start(empty, "--keep-going", "--until", *rules, config=(config,))
+        assert done.returncode == 1, done.stdout
+        for name, rule in zip(names, rules, strict=True):
+            assert f"{rule}: 01_parse_annotations failed.\n" in done.stdout, done.stdout
+            executed = empty / "outputs" / "infant_engagement" / name / "01_parse" / "executed.ipynb"
+            assert set(re.findall(r"(one|two)_{session}", executed.read_text(encoding="utf-8"))) == {name}
 
 
 class TestSteps:
