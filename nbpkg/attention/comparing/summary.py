@@ -157,7 +157,7 @@ def rank_methods(
         & attention["condition"].isin([condition, ""])
         & attention["metric"].isin(metrics)
     ]
-    rows = rows.assign(good=rows["value"] * rows["direction"].map({"higher": 1.0, "lower": -1.0}))
+    rows = rows.assign(good=rows["value"] * rows["direction"].map({"higher": 1.0, "lower": -1.0}).astype(float))
     start = rows[rows["source"].isin(BLIND)].groupby("metric")["good"].max()
     people = rows[rows["source"] == HUMAN].groupby("metric")["good"].max()
     chosen = rows[rows["source"].isin([NETWORK, RANDOM, OTHER])]
