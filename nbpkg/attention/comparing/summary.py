@@ -161,8 +161,9 @@ def rank_methods(
     start = rows[rows["source"].isin(BLIND)].groupby("metric")["good"].max()
     people = rows[rows["source"] == HUMAN].groupby("metric")["good"].max()
     chosen = rows[rows["source"].isin([NETWORK, RANDOM, OTHER])]
-    way = chosen["metric"].map(people - start)
-    share = 100 * (chosen["good"] - chosen["metric"].map(start)) / way.where(way > 0)
+    # Without rows a map of text stays text where pandas keeps text in Arrow.
+    way, begun = (chosen["metric"].map(known).astype(float) for known in (people - start, start))
+    share = 100 * (chosen["good"] - begun) / way.where(way > 0)
     table = chosen[["source", "method", "metric"]].assign(share=share)
     shares = table.set_index(["source", "method", "metric"])["share"]
     wide = shares.unstack("metric").reindex(columns=list(metrics))  # noqa: PD010 - pivot_table drops rows of NaN
