@@ -126,7 +126,7 @@ def test_every_fold_chose_its_epoch_without_looking_at_itself():
     trials = SAMPLE["train/crossval"].table("valence_trials")
     assert (trials["chosen_by"] == "inner").all()
     assert (trials["optimistic_ccc"] >= trials["held_out_ccc"] - 1e-9).all()
-    rows = (SAMPLE["train/crossval"].run / "crossval.csv").read_text().splitlines()
+    rows = (SAMPLE["train/crossval"].run / "tables" / "crossval.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["Val. Story", *TRAINING, "Mean", "Std", "M-S"]
 
 

@@ -115,7 +115,7 @@ def test_4_stories_are_left_out_one_after_the_other_and_states_saved(validated):
     assert trials["fold"].tolist() == [0, 1, 2, 3]
     kept = {f"checkpoints/fold_{fold}/epoch_{epoch}.safetensors" for fold in range(4) for epoch in (2, 4)}
     assert kept <= set(read_json(folder / "checkpoints.json"))
-    rows = (folder / "crossval.csv").read_text().splitlines()
+    rows = (folder / "tables" / "crossval.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["Val. Story", "1", "2", "4", "5", "Mean", "Std", "M-S"]
 
 
