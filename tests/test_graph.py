@@ -266,3 +266,17 @@ class TestSteps:
         assert graph.input_folder(experiment, "bake") == place / "other" / "04_bake"
         assert graph.input_folder(experiment, "train/final") == place / "third" / "05_train" / "head_search"
         assert graph.input_folder(experiment, "parse") == experiment.folder / "01_parse"
+
+
+def test_settings_of_other_stages_that_a_stage_uses_enter_its_key(root):
+    """Otherwise features of one step would be taken for those of another."""
+
+    def settings(step, **changes):
+        values = read_file(root / "params" / "valence_fusion" / "sample.yaml")
+        _, experiment = protocol.check_values({**values, "overrides": changes})
+        return graph.settings_of(experiment, step)
+
+    changes = {"parse.step_seconds": 2.0}
+    assert settings("prepare", **changes) != settings("prepare")
+    assert settings("parse", **{"prepare.modalities.audio.folder": "Other"}) != settings("parse")
+    assert settings("prepare", **{"parse.third_party": ""}) == settings("prepare")

@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbpkg import tables
-from nbpkg.datasets.valence.align import Absent, Length, Short, align_recording, whole_ratio
+from nbpkg.annotations.valence.recordings import whole_ratio
+from nbpkg.datasets.valence.align import Absent, Length, Short, align_recording
 from nbpkg.datasets.valence.moments import Moments, measure, merge
 from nbpkg.datasets.valence.recording import Recording
 from nbpkg.datasets.valence.storage import is_recording, read_notes, read_recording, write_recording

@@ -34,6 +34,8 @@ class Node:
         that a stage is not made anew because something it does not read has changed.
     phases
         Phases in order, and what each reads beside `reads`; empty for a stage that runs once.
+    also
+        Settings of other stages that it uses though it reads none of their artefacts: stage, then keys.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Node:
     notebook: str
     reads: Reads
     phases: Mapping[str, Reads] = field(default_factory=dict)
+    also: Reads = field(default_factory=dict)
 
 
 _BAKED = ("features.csv", "draws.csv", "shards.json", "encoder.json", "encoder.safetensors")
@@ -153,6 +156,9 @@ _BAKED_SEQUENCES: Reads = {"stratify": ("folds.csv",), "bake": ("recordings.json
 
 SEQUENCE: dict[str, Node] = {
     **NODES,
+    # 01 measures the files of the modalities, 02 makes rows as long as a step of the annotation.
+    "parse": replace(NODES["parse"], also={"prepare": ("modalities",)}),
+    "prepare": replace(NODES["prepare"], also={"parse": ("parts", "fps", "step_seconds")}),
     "stratify": _reading("stratify", {"parse": ("recordings.csv", "valence.csv")}),
     "bake": _reading(
         "bake",
@@ -249,11 +255,19 @@ def systems_of(experiment: Experiment) -> list[str]:
 
 
 def settings_of(experiment: Experiment, step: str) -> dict[str, Any]:
-    """Return the settings that matter to a step: those of the stage, without the groups of its other phases."""
+    """Return the settings that matter to a step: those of the stage, without the groups of its other phases.
+
+    Those of other stages that it uses though it reads nothing of theirs stand under ``<stage>.<key>``.
+    """
     stage, phase = split_step(step)
+    node = KINDS[experiment.kind][stage]
     settings = experiment.stages[stage].model_dump(mode="json")
-    others = set(KINDS[experiment.kind][stage].phases) - {phase} if phase else set()
-    return {name: value for name, value in settings.items() if name not in others and (name != "phases" or not phase)}
+    others = set(node.phases) - {phase} if phase else set()
+    own = {name: value for name, value in settings.items() if name not in others and (name != "phases" or not phase)}
+    for other, keys in node.also.items():
+        found = experiment.stages[other].model_dump(mode="json", include=set(keys))
+        own |= {f"{other}.{key}": found[key] for key in keys}
+    return own
 
 
 def step_folder(experiment: Experiment, step: str) -> Path:

@@ -100,7 +100,7 @@ def read_valence(
 
     Raises
     ------
-    AnnotationError
+    SettingsError
         When a step is no whole number of frames.
 
     Source

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nbpkg import tables
 from nbpkg.annotations.valence.lines import read_text_lines
 from nbpkg.annotations.valence.names import shorten
-from nbpkg.errors import AnnotationError, Problem, raise_all
+from nbpkg.errors import AnnotationError, Problem, SettingsError, raise_all
 
 # part of the published list whose annotation was withheld during the challenge, and is constant where it still is
 WITHHELD = "Testing"
@@ -34,7 +34,7 @@ def count_step_frames(fps: float, step_seconds: float) -> int:
 
     Raises
     ------
-    AnnotationError
+    SettingsError
         When it is no whole number: groups of 12 and 13 frames in turn would drift against features of equal length.
 
     Examples
@@ -42,7 +42,7 @@ def count_step_frames(fps: float, step_seconds: float) -> int:
     >>> count_step_frames(25, 1.0)
     25
     """
-    return _check_ratio(Fraction(str(fps)) * Fraction(str(step_seconds)))
+    return whole_ratio(Fraction(str(fps)) * Fraction(str(step_seconds)))
 
 
 def step_means(values: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:
@@ -62,7 +62,7 @@ def step_means(values: NDArray[np.float64], ratio: float) -> NDArray[np.float64]
 
     Raises
     ------
-    AnnotationError
+    SettingsError
         When `ratio` is no whole number.
 
     Source
@@ -74,7 +74,7 @@ def step_means(values: NDArray[np.float64], ratio: float) -> NDArray[np.float64]
     >>> step_means(np.array([0.0, 1.0, np.nan, 3.0, 4.0]), 2).tolist()
     [0.5, 3.0, 4.0]
     """
-    frames = _check_ratio(Fraction(ratio))
+    frames = whole_ratio(ratio)
     padded = np.full(-(-len(values) // frames) * frames, np.nan)
     padded[: len(values)] = values
     groups = padded.reshape(-1, frames)
@@ -108,10 +108,10 @@ def describe_recordings(
 
     Raises
     ------
-    AnnotationError
+    SettingsError
         When `ratio` is no whole number.
     """
-    frames = _check_ratio(Fraction(ratio))
+    frames = whole_ratio(ratio)
     own = valence[valence["rater"] == "self"]
     known = dict(actors or {})
     rows = []
@@ -234,9 +234,17 @@ def read_actors(path: Path) -> dict[str, str]:
     return actors
 
 
-def _check_ratio(ratio: Fraction) -> int:
+def whole_ratio(ratio: float | Fraction) -> int:
+    """Return the frames of a step as an integer; groups of changing size would drift against the features.
+
+    Raises
+    ------
+    SettingsError
+        When it is no whole number, or below 1.
+    """
+    ratio = Fraction(ratio)
     if ratio.denominator != 1 or ratio < 1:
-        raise AnnotationError(
+        raise SettingsError(
             f"A step has {float(ratio):g} frames.",
             expected="A whole number of frames, at least one.",
             remedy="Correct parse.fps or parse.step_seconds, so that their product is whole.",

@@ -11,49 +11,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from nbpkg import seeding
-from nbpkg.errors import SettingsError, TableError
+from nbpkg.annotations.people.classes import class_probabilities
+from nbpkg.errors import SettingsError
 
 Numbers = NDArray[np.int64]
-
-
-def weigh_classes(labels: Sequence[int], *, power: float) -> dict[int, float]:
-    """Return the share of draws that each class gets.
-
-    Parameters
-    ----------
-    labels
-        Class of each clip.
-    power
-        0: all classes alike; 1: as often as they occur; between: in between.
-
-    Returns
-    -------
-    dict
-        Class to share, in the order of the classes; the shares add up to 1. Classes without clips are not in it.
-
-    Raises
-    ------
-    TableError
-        When there are no clips.
-    SettingsError
-        When the power is not between 0 and 1.
-
-    Source
-    ------
-    mmaction2 0.24.1, ``sample_by_class`` with ``power``, which only acts when several processes train together.
-
-    Examples
-    --------
-    >>> weigh_classes([0, 2, 1, 1], power=1)
-    {0: 0.25, 1: 0.5, 2: 0.25}
-    """
-    if not 0 <= power <= 1:
-        raise SettingsError(f"Classes cannot be balanced by the power {power}.", expected="A number from 0 to 1.")
-    if not len(labels):
-        raise TableError("There are no clips to draw from.", expected="At least one clip.")
-    classes, counts = np.unique(np.asarray(labels), return_counts=True)
-    weights = (counts / len(labels)) ** power
-    return dict(zip(classes.tolist(), (weights / weights.sum()).tolist(), strict=True))
 
 
 def share_out(weights: Sequence[float], count: int) -> Numbers:
@@ -95,7 +56,7 @@ class BalancedSampler(Sampler[int]):
     labels
         Class of each clip of the training split.
     power
-        As in `weigh_classes`.
+        As in `nbpkg.annotations.people.classes.class_probabilities`, from 0 (all classes alike) to 1.
     length
         ``clips``: as many draws as there are clips. ``cover``: as many as it takes to draw every clip at least once;
         with power 0 the rarer classes are then drawn as often as the most frequent one.
@@ -107,8 +68,10 @@ class BalancedSampler(Sampler[int]):
 
     Raises
     ------
-    SettingsError, TableError
-        As `weigh_classes`, or when there is no such process or length.
+    SettingsError
+        When the power is not between 0 and 1, or there is no such process or length.
+    AnnotationError
+        When there are no clips, or one has no class.
 
     Source
     ------
@@ -131,7 +94,9 @@ class BalancedSampler(Sampler[int]):
                 f"There is no process {process} of {processes}, or no length {length!r}.",
                 expected="A place from 0 and below the number of processes; 'clips' or 'cover'.",
             )
-        shares = weigh_classes(labels, power=power)
+        if not 0 <= power <= 1:
+            raise SettingsError(f"Classes cannot be balanced by the power {power}.", expected="A number from 0 to 1.")
+        shares = dict(sorted(class_probabilities(labels, power).items()))
         known = np.asarray(labels)
         self._clips = [np.flatnonzero(known == label) for label in shares]
         self._shares = list(shares.values())

@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbpkg.errors import AnnotationError, SettingsError, TableError
+from nbpkg.annotations.valence.recordings import step_means
+from nbpkg.errors import AnnotationError, TableError
 
 Length = Literal["annotation", "shortest"]
 Short = Literal["mask", "hold"]
@@ -45,59 +46,6 @@ class Absent:
     """
 
     width: int
-
-
-def average_steps(frames: Floats, *, ratio: float) -> Floats:
-    """Average an annotation over the frames of each step; the last step may have fewer.
-
-    Parameters
-    ----------
-    frames
-        Values, NaN where there is none.
-    ratio
-        Frames per step, a whole number.
-
-    Returns
-    -------
-    ndarray
-        float64 ``(ceil(frames / ratio),)``; NaN where no frame of a step has a value.
-
-    Raises
-    ------
-    SettingsError
-        When a step is not a whole number of frames.
-
-    Examples
-    --------
-    >>> average_steps(np.array([0.0, 1.0, np.nan, 1.0, 0.5]), ratio=2)
-    array([0.5, 1. , 0.5])
-    """
-    every = whole_ratio(ratio)
-    steps = -(-len(frames) // every)
-    padded = np.full(steps * every, np.nan)
-    padded[: len(frames)] = frames
-    groups = padded.reshape(steps, every)
-    counts = (~np.isnan(groups)).sum(axis=1)
-    sums = np.nansum(groups, axis=1)
-    means: Floats = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    return means
-
-
-def whole_ratio(ratio: float) -> int:
-    """Return frames per step as an integer.
-
-    Raises
-    ------
-    SettingsError
-        When it is none, or below 1: groups of changing size would drift against the features.
-    """
-    if ratio < 1 or ratio != int(ratio):
-        raise SettingsError(
-            f"A step of {ratio:g} frames is not possible.",
-            expected="A whole number of frames per step, at least 1.",
-            remedy="Correct frames per second or the seconds of a step.",
-        )
-    return int(ratio)
 
 
 def align_recording(
@@ -145,7 +93,7 @@ def align_recording(
     Source: the published program cuts training videos to the shortest part and pads others with 0, so that segments of
     different modalities cover different seconds when a validation video is used for training.
     """
-    valence = average_steps(np.asarray(valence_frames, np.float64), ratio=ratio)
+    valence = step_means(np.asarray(valence_frames, np.float64), ratio)
     if not len(valence):
         raise AnnotationError(
             f"The annotation of {session!r} has no frame.",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nbpkg.datasets.valence.align import average_steps, whole_ratio
+from nbpkg.annotations.valence.recordings import step_means, whole_ratio
 from nbpkg.datasets.valence.segments import Batch, lengths_to_mask
 from nbpkg.errors import SettingsError, TableError
 
@@ -67,7 +67,7 @@ def load_published(
         Whether features and valence are cut to the shortest; the published program does so with the training part only.
     """
     original = np.asarray(valence_frames, np.float64).reshape(-1)
-    valence = average_steps(original, ratio=ratio)[:, None]
+    valence = step_means(original, ratio)[:, None]
     flat = {modality: rows.reshape(len(rows), -1) for modality, rows in features.items()}
     if truncate:
         shortest = min([len(valence), *map(len, flat.values())])

@@ -7,7 +7,7 @@ from valence_files import GOLDEN, PARTS, annotate, make_tree, snapshot, staircas
 
 from nbpkg.annotations.valence.corpus import read_annotation, read_valence
 from nbpkg.annotations.valence.names import find_key, find_session_files
-from nbpkg.errors import AnnotationError, raise_all
+from nbpkg.errors import AnnotationError, SettingsError, raise_all
 
 FILE = "Training/Annotations/Subject_1_Story_2.csv"
 
@@ -249,5 +249,5 @@ def test_an_annotation_shorter_than_a_step_is_told(tmp_path):
 
 
 def test_a_step_of_no_whole_number_of_frames_is_refused(tmp_path):
-    with pytest.raises(AnnotationError, match=r"(?s)12\.5 frames.*whole number.*step_seconds"):
+    with pytest.raises(SettingsError, match=r"(?s)12\.5 frames.*whole number.*step_seconds"):
         read_valence(make_tree(tmp_path), parts=PARTS, fps=25, step_seconds=0.5)

@@ -13,7 +13,7 @@ from nbpkg.annotations.valence.recordings import (
     report_recordings,
     step_means,
 )
-from nbpkg.errors import AnnotationError
+from nbpkg.errors import AnnotationError, SettingsError
 
 
 def test_seconds_are_the_published_ones(tmp_path):
@@ -41,14 +41,14 @@ def test_a_second_is_the_mean_of_what_it_has():
 
 @pytest.mark.parametrize("ratio", [12.5, 0, 0.5, 24.99])
 def test_a_ratio_that_is_not_whole_is_refused(ratio):
-    with pytest.raises(AnnotationError, match="whole number of frames"):
+    with pytest.raises(SettingsError, match="whole number of frames"):
         step_means(np.zeros(50), ratio)
 
 
 def test_frames_of_a_step_are_counted_exactly():
     assert count_step_frames(30, 0.1) == 3
     assert count_step_frames(25, 1.0) == 25
-    with pytest.raises(AnnotationError):
+    with pytest.raises(SettingsError):
         count_step_frames(29.97, 1.0)
 
 

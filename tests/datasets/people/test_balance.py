@@ -7,18 +7,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from nbpkg.datasets.people.balance import BalancedSampler, share_out, weigh_classes
-from nbpkg.errors import SettingsError, TableError
+from nbpkg.datasets.people.balance import BalancedSampler, share_out
+from nbpkg.errors import AnnotationError, SettingsError
 
 LABELS = [0] * 4 + [1] * 25 + [2] * 21
-
-
-@pytest.mark.parametrize(
-    ("power", "expected"),
-    [(0, [1 / 3] * 3), (1, [0.25, 0.5, 0.25]), (0.5, [0.2928932188134525, 0.4142135623730951, 0.2928932188134525])],
-)
-def test_shares_are_the_published_ones(power, expected):
-    assert list(weigh_classes([0, 2, 1, 1], power=power).values()) == pytest.approx(expected, abs=1e-12)
 
 
 def count(order) -> list[int]:
@@ -83,8 +75,8 @@ def test_whole_numbers_stay_within_one_of_their_shares():
 
 def test_what_cannot_be_balanced_is_refused():
     with pytest.raises(SettingsError, match="power"):
-        weigh_classes([0, 1], power=2)
-    with pytest.raises(TableError, match="no clips"):
+        BalancedSampler([0, 1], power=2, seed=0)
+    with pytest.raises(AnnotationError, match="every sample has one"):
         BalancedSampler([], power=0, seed=0)
     with pytest.raises(SettingsError, match="process 2 of 2"):
         BalancedSampler([0, 1], power=0, seed=0, process=2, processes=2)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nbpkg import tables
-from nbpkg.datasets.valence.align import Absent, align_recording, average_steps
-from nbpkg.errors import AnnotationError, SettingsError, TableError
+from nbpkg.datasets.valence.align import Absent, align_recording
+from nbpkg.errors import AnnotationError, TableError
 
 
 def rows(count: int, width: int = 2) -> np.ndarray:
@@ -21,20 +21,6 @@ def align(frames, features, *, length="annotation", short="mask"):
     }
     assert len(lengths) == 1
     return aligned, tables.from_rows(notes, "alignment").set_index("modality")
-
-
-def test_seconds_are_means_of_their_frames_and_the_last_may_be_short():
-    frames = np.repeat([0.1, 0.5, -1.0], [25, 25, 3])
-    frames[25:40] = np.nan
-    assert average_steps(frames, ratio=25) == pytest.approx([0.1, 0.5, -1.0])
-    frames[25:50] = np.nan
-    assert np.isnan(average_steps(frames, ratio=25)).tolist() == [False, True, False]
-
-
-@pytest.mark.parametrize("ratio", [12.5, 0, 0.5])
-def test_a_step_that_is_no_whole_number_of_frames_is_refused(ratio):
-    with pytest.raises(SettingsError, match="whole number of frames"):
-        average_steps(np.zeros(50), ratio=ratio)
 
 
 def test_annotation_longer_than_features_masks_the_end():

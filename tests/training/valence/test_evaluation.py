@@ -14,6 +14,7 @@ from sklearn.svm import SVR
 from valence_world import CPU, SETTINGS, make_recordings, run
 
 from nbpkg import tables
+from nbpkg.baking.baked_recordings import keep_baked
 from nbpkg.errors import SettingsError, StageError, TableError, WeightsError
 from nbpkg.runs.files import write_json
 from nbpkg.settings.valence import FusionSettings
@@ -22,7 +23,6 @@ from nbpkg.training.valence.dumps import dump_features, read_dump
 from nbpkg.training.valence.evaluation import fuse_systems, load_phases, read_originals
 from nbpkg.training.valence.fusion_store import read_svr, write_fitted, write_svr
 from nbpkg.training.valence.fusion_svr import SvrSetting, fit_svr
-from nbpkg.training.valence.material import keep_baked
 
 ONE = FusionSettings(c=[1.0])
 
