@@ -31,8 +31,8 @@ from nbpkg.training.rounds import Where
 from nbpkg.training.valence.crossval import train_rounds
 from nbpkg.training.valence.loop import SequenceTraining
 from nbpkg.training.valence.material import ValenceMaterial
+from nbpkg.training.valence.one_round import Plan
 from nbpkg.training.valence.rounds import list_crossval
-from nbpkg.training.valence.single import Plan
 
 WIDTHS = {"audio": 990, "text": 300}
 OPTIONS = NetworkOptions(dropout=dict.fromkeys(WIDTHS, 0.0))

@@ -148,7 +148,7 @@ def test_every_listener_has_networks_that_answer_for_them_alone():
 
 
 def test_systems_are_fused_and_averaged_and_the_fusion_is_kept_as_plain_numbers():
-    from nbpkg.training.valence.fusion_store import read_svr
+    from nbpkg.training.valence.fusion.saved import read_svr
 
     folds = SAMPLE["stratify"].table("folds")
     held = set(folds.loc[folds["role"] == "train", "session"])

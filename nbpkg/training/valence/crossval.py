@@ -11,10 +11,10 @@ import torch
 from nbpkg import seeding
 from nbpkg.progress import Report
 from nbpkg.training.rounds import Where
-from nbpkg.training.valence.found import Outcome
 from nbpkg.training.valence.material import ValenceMaterial
+from nbpkg.training.valence.one_round import Place, Plan, Start, train_round
+from nbpkg.training.valence.outcome import Outcome
 from nbpkg.training.valence.rounds import Round
-from nbpkg.training.valence.single import Place, Plan, Start, train_round
 from nbpkg.video import workers
 
 Starts = Mapping[str, Start]

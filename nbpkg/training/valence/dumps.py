@@ -11,7 +11,7 @@ import torch
 from nbpkg.datasets.valence.recording import Recording
 from nbpkg.runs.files import check_hashes, read_json, sha256
 from nbpkg.training.valence.answers import answer_recordings
-from nbpkg.training.valence.fusion import FusionSystem, read_system, write_features
+from nbpkg.training.valence.fusion.features import FusionSystem, read_system, write_features
 from nbpkg.training.valence.networks import Trained
 
 FOLDER, LIST = "features", "valence_features"

@@ -14,10 +14,10 @@ from nbpkg.datasets.valence.recording import Recording
 from nbpkg.errors import SettingsError, StageError, TableError
 from nbpkg.metrics.valence.average import average_predictions
 from nbpkg.settings.valence import FusionSettings
-from nbpkg.training.valence.fusion import FINAL, FusionData, FusionSystem, Source, take_answers
-from nbpkg.training.valence.fusion_rounds import FusionFound, cross_validate_fusion, fuse_final
-from nbpkg.training.valence.fusion_store import answer_saved, read_svr
-from nbpkg.training.valence.fusion_svr import SvrSetting
+from nbpkg.training.valence.fusion.features import FINAL, FusionData, FusionSystem, Source, take_answers
+from nbpkg.training.valence.fusion.rounds import FusionFound, cross_validate_fusion, fuse_final
+from nbpkg.training.valence.fusion.saved import answer_saved, read_svr
+from nbpkg.training.valence.fusion.svr import SvrSetting
 from nbpkg.training.valence.networks import Trained, load_valence_networks
 
 Array = NDArray[np.float64]

@@ -10,11 +10,11 @@ from nbpkg.errors import SettingsError
 from nbpkg.runs.files import read_json
 from nbpkg.training.rounds import Where
 from nbpkg.training.valence.crossval import train_rounds
-from nbpkg.training.valence.found import ValenceFound, gather
 from nbpkg.training.valence.material import ValenceMaterial
 from nbpkg.training.valence.networks import LIST
+from nbpkg.training.valence.one_round import Plan, Start
+from nbpkg.training.valence.outcome import ValenceFound, gather
 from nbpkg.training.valence.rounds import Round
-from nbpkg.training.valence.single import Plan, Start
 
 
 def train_final(

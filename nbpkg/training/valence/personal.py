@@ -13,11 +13,11 @@ from pathlib import Path
 from nbpkg.errors import SettingsError
 from nbpkg.training.rounds import Where
 from nbpkg.training.valence.crossval import train_rounds
-from nbpkg.training.valence.found import ValenceFound, gather
 from nbpkg.training.valence.material import ValenceMaterial
 from nbpkg.training.valence.networks import load_valence_networks
+from nbpkg.training.valence.one_round import Plan, Start
+from nbpkg.training.valence.outcome import ValenceFound, gather
 from nbpkg.training.valence.rounds import Round, list_personal
-from nbpkg.training.valence.single import Plan, Start
 from nbpkg.training.valence.starts import read_start, start_from
 
 

@@ -12,13 +12,13 @@ from nbpkg.settings.valence import SequenceNetworkSettings, ValenceTrainSettings
 from nbpkg.training.rounds import Where
 from nbpkg.training.valence.crossval import train_rounds
 from nbpkg.training.valence.final import find_epochs, train_final
-from nbpkg.training.valence.found import ValenceFound, gather
 from nbpkg.training.valence.loop import SequenceTraining
 from nbpkg.training.valence.material import ValenceMaterial
+from nbpkg.training.valence.one_round import Plan, Start
+from nbpkg.training.valence.outcome import ValenceFound, gather
 from nbpkg.training.valence.personal import train_personal
 from nbpkg.training.valence.rescore import rescore
 from nbpkg.training.valence.rounds import list_crossval, list_final
-from nbpkg.training.valence.single import Plan, Start
 from nbpkg.training.valence.starts import read_start
 
 

@@ -19,13 +19,13 @@ from nbpkg.errors import FoldError, Problem, StageError, raise_all
 from nbpkg.models.weights import read_state
 from nbpkg.progress import Report
 from nbpkg.training.rounds import Where
-from nbpkg.training.valence.found import Outcome, ValenceFound, gather
 from nbpkg.training.valence.loop import checkpoint_path
 from nbpkg.training.valence.material import ValenceMaterial
 from nbpkg.training.valence.networks import Trained, load_valence_networks, save_trained
+from nbpkg.training.valence.one_round import empty_trial
+from nbpkg.training.valence.outcome import Outcome, ValenceFound, gather
 from nbpkg.training.valence.rounds import Round
 from nbpkg.training.valence.scoring import measure, score_sessions
-from nbpkg.training.valence.single import empty_trial
 
 Choose = Literal["others", "all"]
 

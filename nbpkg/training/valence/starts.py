@@ -6,7 +6,7 @@ from nbpkg.errors import SettingsError, WeightsError
 from nbpkg.models.valence.loading import load_published
 from nbpkg.training.valence.material import ValenceMaterial
 from nbpkg.training.valence.networks import Trained, load_trained
-from nbpkg.training.valence.single import Start
+from nbpkg.training.valence.one_round import Start
 
 
 def read_start(material: ValenceMaterial, name: str, *, setting: str) -> Start:

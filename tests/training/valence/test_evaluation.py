@@ -21,8 +21,8 @@ from nbpkg.settings.valence import FusionSettings
 from nbpkg.training.valence.answers import predict_recordings
 from nbpkg.training.valence.dumps import dump_features, read_dump
 from nbpkg.training.valence.evaluation import fuse_systems, load_phases, read_originals
-from nbpkg.training.valence.fusion_store import read_svr, write_fitted, write_svr
-from nbpkg.training.valence.fusion_svr import SvrSetting, fit_svr
+from nbpkg.training.valence.fusion.saved import read_svr, write_fitted, write_svr
+from nbpkg.training.valence.fusion.svr import SvrSetting, fit_svr
 
 ONE = FusionSettings(c=[1.0])
 

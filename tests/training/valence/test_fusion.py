@@ -16,7 +16,7 @@ from nbpkg.datasets.valence.recording import Recording
 from nbpkg.errors import FoldError, SettingsError, TableError
 from nbpkg.metrics.valence.files import in_file_order
 from nbpkg.metrics.valence.summary import CROSSVAL, crossval_table
-from nbpkg.training.valence.fusion import (
+from nbpkg.training.valence.fusion.features import (
     FusionData,
     FusionRound,
     FusionSystem,
@@ -26,13 +26,13 @@ from nbpkg.training.valence.fusion import (
     take_answers,
     write_features,
 )
-from nbpkg.training.valence.fusion_reference import (
+from nbpkg.training.valence.fusion.published import (
     concatenate_features,
     cross_validate_as_published,
     fuse_as_published,
 )
-from nbpkg.training.valence.fusion_rounds import cross_validate_fusion, fuse_final
-from nbpkg.training.valence.fusion_svr import SvrSetting, choose_svr, fit_svr, make_grid
+from nbpkg.training.valence.fusion.rounds import cross_validate_fusion, fuse_final
+from nbpkg.training.valence.fusion.svr import SvrSetting, choose_svr, fit_svr, make_grid
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 VALENCE = GOLDEN / "valence_fusion"

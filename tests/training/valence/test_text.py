@@ -12,9 +12,9 @@ from valence_world import CPU
 from nbpkg.errors import SettingsError, StageError, TableError
 from nbpkg.models.valence.build import build_network
 from nbpkg.training.valence.loop import SequenceTraining, squared_errors
-from nbpkg.training.valence.text import Talk, TextPlan, predict_text, train_text
-from nbpkg.training.valence.text_chunks import cut_chunks, plan_chunks, stack_utterances, targets_of
-from nbpkg.training.valence.text_frames import Utterance, assemble
+from nbpkg.training.valence.text.chunks import cut_chunks, plan_chunks, stack_utterances, targets_of
+from nbpkg.training.valence.text.frames import Utterance, assemble
+from nbpkg.training.valence.text.utterances import Talk, TextPlan, predict_text, train_text
 
 FRAMES = {"assembled_actual": ("value", 0.0), "assembled_difference": ("difference", 0.0)}
 FRAMES |= {"assembled_actual_threshold_0.25": ("value", 0.25)}

@@ -22,9 +22,9 @@ from nbpkg.settings.valence import (
     ValenceTrainSettings,
 )
 from nbpkg.training.rounds import Where
-from nbpkg.training.valence.found import ValenceFound
 from nbpkg.training.valence.material import ValenceMaterial
 from nbpkg.training.valence.networks import write_list
+from nbpkg.training.valence.outcome import ValenceFound
 from nbpkg.training.valence.phases import train_valence_phase
 
 CPU = torch.device("cpu")

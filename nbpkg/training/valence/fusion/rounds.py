@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from nbpkg import tables
 from nbpkg.errors import FoldError, SettingsError
 from nbpkg.metrics.valence.frames import Pad
-from nbpkg.training.valence.fusion import FINAL, FusionData, Source, tabulate_answers
-from nbpkg.training.valence.fusion_svr import FittedSvr, SvrSetting, choose_svr, fit_svr, mean_concordance
+from nbpkg.training.valence.fusion.features import FINAL, FusionData, Source, tabulate_answers
+from nbpkg.training.valence.fusion.svr import FittedSvr, SvrSetting, choose_svr, fit_svr, mean_concordance
 
 Array = NDArray[np.float64]
 

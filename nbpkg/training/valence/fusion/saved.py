@@ -18,9 +18,9 @@ from nbpkg import tables
 from nbpkg.errors import FoldError, WeightsError
 from nbpkg.metrics.valence.frames import Pad
 from nbpkg.runs.files import new_file
-from nbpkg.training.valence.fusion import FINAL, FusionData, tabulate_answers
-from nbpkg.training.valence.fusion_rounds import FusionFound
-from nbpkg.training.valence.fusion_svr import FittedSvr, SvrSetting, mean_concordance
+from nbpkg.training.valence.fusion.features import FINAL, FusionData, tabulate_answers
+from nbpkg.training.valence.fusion.rounds import FusionFound
+from nbpkg.training.valence.fusion.svr import FittedSvr, SvrSetting, mean_concordance
 
 Array = NDArray[np.float64]
 FORMAT, FACTS = "nbpkg valence fusion 1", "facts"

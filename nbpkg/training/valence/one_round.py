@@ -22,10 +22,10 @@ from nbpkg.models.valence.build import NetworkName, SequenceNetwork
 from nbpkg.models.valence.options import NetworkOptions
 from nbpkg.models.weights import State, load_strictly
 from nbpkg.runs.files import digest, read_json, write_json
-from nbpkg.training.valence.found import Outcome
 from nbpkg.training.valence.loop import STATE, Course, Job, SequenceTraining, Tick, check_same, fit
 from nbpkg.training.valence.material import ValenceMaterial
 from nbpkg.training.valence.networks import Shape, Trained, save_trained
+from nbpkg.training.valence.outcome import Outcome
 from nbpkg.training.valence.rounds import Round
 from nbpkg.training.valence.scoring import Scored, measure, score_sessions
 

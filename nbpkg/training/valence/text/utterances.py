@@ -25,8 +25,8 @@ from nbpkg.models.valence.text import TextLstm
 from nbpkg.models.weights import State, load_strictly
 from nbpkg.training.valence.loop import Course, Job, SequenceTraining, fit
 from nbpkg.training.valence.scoring import Scored, answer
-from nbpkg.training.valence.text_chunks import Target, cut_chunks, stack_utterances, targets_of
-from nbpkg.training.valence.text_frames import Utterance, UtteranceFrames
+from nbpkg.training.valence.text.chunks import Target, cut_chunks, stack_utterances, targets_of
+from nbpkg.training.valence.text.frames import Utterance, UtteranceFrames
 
 TEXT = "text"
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbpkg.errors import TableError
-from nbpkg.training.valence.text_chunks import Target
+from nbpkg.training.valence.text.chunks import Target
 
 
 class Utterance(NamedTuple):
