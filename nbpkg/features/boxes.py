@@ -178,7 +178,7 @@ class FaceDetector:
     model
         YuNet's ONNX file, which OpenCV does not bring along.
     region
-        x0, y0, x1, y1 of the part of the picture that is searched, pixels.
+        x0, y0, x1, y1 of the part of the picture that is searched, pixels; None for all of it.
     score
         Least confidence, 0..1.
 
@@ -189,7 +189,7 @@ class FaceDetector:
     """
 
     model: Path
-    region: Box
+    region: Box | None = None
     score: float = _SCORE
     _detector: cv2.FaceDetectorYN = field(init=False, repr=False)
 
@@ -199,13 +199,13 @@ class FaceDetector:
                 f"There is no face detector {self.model.name!r}.",
                 where=str(self.model),
                 expected="A YuNet file such as face_detection_yunet_2023mar.onnx of the OpenCV model zoo.",
-                remedy="Download it once and put it there, or set face boxes or a region instead.",
+                remedy="Download it once and give its path, or mark the boxes yourself and give them instead.",
             )
         try:
             self._detector = cv2.FaceDetectorYN.create(str(self.model), "", (320, 320), self.score)
         except cv2.error as error:
             raise WeightsError(
-                f"{self.model.name!r} is no detector that OpenCV can load ({str(error).strip().splitlines()[-1]}).",
+                f"{self.model.name!r} is no face detector that OpenCV can load ({_last_line(error)}).",
                 where=str(self.model),
                 expected="A whole YuNet ONNX file.",
                 remedy="Download it again.",
@@ -213,7 +213,7 @@ class FaceDetector:
 
     def __call__(self, _: int, picture: NDArray[np.uint8]) -> list[Box]:
         """Return the boxes of all faces in the region of an RGB frame."""
-        part, (left, top) = crop(picture, self.region)
+        part, (left, top) = (picture, (0, 0)) if self.region is None else crop(picture, self.region)
         self._detector.setInputSize((part.shape[1], part.shape[0]))
         _, faces = self._detector.detect(cv2.cvtColor(part, cv2.COLOR_RGB2BGR))
         found = [] if faces is None else faces[:, :4].astype(np.float64).tolist()
@@ -249,3 +249,7 @@ def largest(boxes: list[Box]) -> Box:
     (5, 5, 9, 9)
     """
     return max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from nbpkg.errors import WeightsError
+from nbpkg.features.boxes import Box, FaceDetector
 
-Box = tuple[float, float, float, float]
 LEAST_OVERLAP, PATIENCE = 0.2, 15
 SCORE = 0.7
 # A face detector marks chin to eyebrows; annotators of gaze data mark the whole head.
@@ -86,31 +84,13 @@ class FaceFinder:
     """
 
     def __init__(self, model: Path, *, score: float = SCORE) -> None:
-        if not model.is_file():
-            raise WeightsError(
-                f"There is no face detector {model.name!r}.",
-                where=str(model),
-                expected="A YuNet file such as face_detection_yunet_2023mar.onnx of the OpenCV model zoo.",
-                remedy="Download it once and give its path, or mark head boxes yourself and give '--heads'.",
-            )
-        try:
-            self.detector = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score)
-        except cv2.error as error:
-            raise WeightsError(
-                f"{model.name!r} is no face detector that OpenCV can load ({str(error).strip().splitlines()[-1]}).",
-                where=str(model),
-                expected="A whole YuNet ONNX file.",
-                remedy="Download it again.",
-            ) from None
+        self.detector = FaceDetector(model, score=score)
         self.follower = Follower()
 
     def find(self, number: int, picture: NDArray[np.uint8]) -> list[tuple[str, Box, str]]:
         """Return person, head box and source of every face in one RGB frame; frames are to come in order."""
         height, width = picture.shape[:2]
-        self.detector.setInputSize((width, height))
-        _, faces = self.detector.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        found = [] if faces is None else faces[:, :4].astype(np.float64).tolist()
-        boxes = [grow_face((x, y, x + wide, y + high), (width, height)) for x, y, wide, high in found]
+        boxes = [grow_face(face, (width, height)) for face in self.detector(number, picture)]
         return [(name, box, "detected") for name, box in zip(self.follower.name(number, boxes), boxes, strict=True)]
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nbpkg.errors import MediaError, SettingsError
 from nbpkg.video.files import sync_and_close
+from nbpkg.video.film import SAME_BYTES
 from nbpkg.video.frames import JPEG, RAW, StoreHeader, StoreWriter
 from nbpkg.video.probe import MediaFacts, open_video
 
@@ -339,7 +340,7 @@ class Film:
         stream = self.container.add_stream("libx264", rate=recipe.fps)
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(recipe.crf), "preset": recipe.preset}
+        stream.options = {"crf": str(recipe.crf), "preset": recipe.preset, **SAME_BYTES}
         context = stream.codec_context
         context.thread_count = recipe.threads
         context.time_base = 1 / recipe.fps

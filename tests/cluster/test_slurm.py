@@ -87,20 +87,9 @@ def training_kernel(project, name: str, run=None) -> int:
     return wait_until(begun, f"the training of {name!r} has an epoch behind it", running=run, pause=0.01)
 
 
-def _folders(files: set[str]) -> set[str]:
-    return {file.rpartition("/")[0] for file in files if file.endswith("/video.mp4")}
-
-
 @pytest.mark.parametrize("step", DATA_STEPS)
 def test_stages_from_raw_files_give_the_bytes_of_the_demo(cluster, step):
-    ours, others = cluster.artefacts("cluster", step), cluster.artefacts("sample", step)
-    assert set(ours) == set(others)
-    unlike = {file for file in ours if ours[file] != others[file]}
-    # x264 was seen, once in hundreds of films and with one thread, to code the copy to watch in other bytes. What is
-    # learnt from are the frames, which lie beside it and are compared here like everything else.
-    films = {f"{session}/{name}" for session in _folders(unlike) for name in ("video.mp4", "manifest.json")}
-    assert unlike <= films
-    assert len(unlike) <= 2
+    assert cluster.artefacts("cluster", step) == cluster.artefacts("sample", step)
 
 
 @pytest.mark.parametrize("step", TRAIN_STEPS)

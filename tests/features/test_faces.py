@@ -176,7 +176,7 @@ def test_a_detector_that_is_none_is_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"yunet\.onnx"):
         FaceDetector(tmp_path / "yunet.onnx", LEFT)
     (tmp_path / "yunet.onnx").write_text("no network")
-    with pytest.raises(WeightsError, match="no detector that OpenCV can load"):
+    with pytest.raises(WeightsError, match="no face detector that OpenCV can load"):
         FaceDetector(tmp_path / "yunet.onnx", LEFT)
 
 

@@ -155,7 +155,7 @@ def test_a_face_becomes_a_head_inside_the_frame():
 
 
 def test_a_missing_or_broken_face_detector_is_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"yunet\.onnx.*(.|\n)*--heads"):
+    with pytest.raises(WeightsError, match=r"yunet\.onnx.*(.|\n)*mark the boxes yourself"):
         FaceFinder(tmp_path / "yunet.onnx")
     (tmp_path / "yunet.onnx").write_text("no network")
     with pytest.raises(WeightsError, match="no face detector that OpenCV can load"):

@@ -20,8 +20,8 @@ from nbpkg.models.encoders import fetch_weights
 from nbpkg.models.gaze import gazelle, vtd
 from nbpkg.models.gaze.dinov2 import DINOV2, WIDTHS, DinoV2, SmallBackbone, build_dinov2
 from nbpkg.models.gaze.gazelle import GazeLle, GazelleSize, freeze_backbone
-from nbpkg.models.gaze.loading import FROM_SPATIAL, WITHOUT_INOUT, load_state, read_state
 from nbpkg.models.gaze.vtd import BRANCHES, VtdSize, VtdSpatial, VtdTemporal
+from nbpkg.models.published import FROM_SPATIAL, WITHOUT_INOUT, load_state, read_state
 from nbpkg.runs.files import new_file
 
 __all__ = ["FROM_SPATIAL", "MODELS", "WITHOUT_INOUT", "build_gaze_model", "load_gaze_weights", "write_reference"]

@@ -21,7 +21,7 @@ from torch import nn
 from nbpkg.errors import Problem, WeightsError, raise_all
 from nbpkg.models import weights as files
 from nbpkg.models.encoders import fetch_weights
-from nbpkg.models.gaze.loading import load_state, read_state
+from nbpkg.models.published import load_state, read_state
 
 HEAD = "cls_head."
 COUNTER = "num_batches_tracked"

@@ -56,10 +56,8 @@ class CombinedLstm(nn.Module):
         self.modalities = tuple(modalities)
         self.widths = {name: int(widths[name]) for name in self.modalities}
         embed, hidden, joined = options.embed, options.hidden or HIDDEN, options.embed * len(self.modalities)
-        for (
-            name,
-            width,
-        ) in self.widths.items():  # in this order, and before the rest, as published: same initial weights
+        # In this order, and before the rest, as published: the same initial weights.
+        for name, width in self.widths.items():
             layers = nn.Sequential(nn.Dropout(options.dropout_of(name)), nn.Linear(width, embed), nn.ReLU())
             self.add_module(f"embed_{name}", layers)
         self.attn = nn.Sequential(nn.Linear(joined, embed), nn.ReLU(), nn.Linear(embed, options.attention_steps))

@@ -14,7 +14,7 @@ import torch
 
 from nbpkg.errors import WeightsError, raise_all
 from nbpkg.models import weights as files
-from nbpkg.models.gaze.loading import load_state, read_state
+from nbpkg.models.published import load_state, read_state
 from nbpkg.models.valence.build import SequenceNetwork
 from nbpkg.models.valence.combined import CombinedLstm
 from nbpkg.models.valence.options import NetworkOptions

@@ -26,9 +26,9 @@ from nbpkg.metrics.gaze.auc import Protocol
 from nbpkg.metrics.gaze.distance import Reading
 from nbpkg.metrics.gaze.stream import ScoreStream, Truth, one_row_per_map
 from nbpkg.models.gaze.gazelle import GazeLle
-from nbpkg.models.gaze.loading import load_state
 from nbpkg.models.gaze.vtd import VtdSpatial, VtdTemporal
 from nbpkg.models.gaze.weights import BACKBONE, build_gaze_model
+from nbpkg.models.published import load_state
 from nbpkg.progress import Report
 from nbpkg.runs.files import read_json, sha256
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from nbpkg.models.gaze.gazelle import GazeLle
-from nbpkg.models.gaze.loading import FROM_SPATIAL, WITHOUT_INOUT, load_state
 from nbpkg.models.gaze.vtd import VtdTemporal
 from nbpkg.models.gaze.weights import BACKBONE
+from nbpkg.models.published import FROM_SPATIAL, WITHOUT_INOUT, load_state
 from nbpkg.runs.graph import MODEL
 from nbpkg.runs.stage import Stage
 from nbpkg.training.gaze.answers import load_gaze_networks

@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from nbpkg.errors import SettingsError, WeightsError
 from nbpkg.models.gaze import weights as module
 from nbpkg.models.gaze.gazelle import PUBLISHED, GazeLle, freeze_backbone
-from nbpkg.models.gaze.loading import FROM_SPATIAL, WITHOUT_INOUT, load_state, read_state
 from nbpkg.models.gaze.vtd import VtdSpatial, VtdTemporal
 from nbpkg.models.gaze.weights import (
     MODELS,
@@ -26,6 +25,7 @@ from nbpkg.models.gaze.weights import (
     spread_resnet,
     write_reference,
 )
+from nbpkg.models.published import FROM_SPATIAL, WITHOUT_INOUT, load_state, read_state
 
 
 @pytest.fixture

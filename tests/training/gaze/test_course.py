@@ -15,7 +15,7 @@ from torchvision.ops import StochasticDepth
 
 from nbpkg.baking.shards import shard_path
 from nbpkg.errors import DivergedError, FoldError, SettingsError, StageError
-from nbpkg.models.gaze.loading import read_state
+from nbpkg.models.published import read_state
 from nbpkg.training.gaze import course, memory
 from nbpkg.training.gaze.blocks import BlockLesson
 from nbpkg.training.gaze.course import GazeTraining, TooLargeError, train_network

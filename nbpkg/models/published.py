@@ -1,4 +1,4 @@
-"""Checkpoints of gaze networks: read without running what they hold, fitted key by key, told module by module."""
+"""Published checkpoints: read without running what they hold, fitted key by key, told module by module."""
 
 from __future__ import annotations
 
