@@ -7,7 +7,7 @@ BIN := .venv/bin
 CORES ?= 4
 APPTAINER ?= apptainer
 # Side by side in one graph, what takes longest first; it waits where one begins with what another made.
-DEMO = infant_engagement/sample gaze_target/sample gaze_target/sample_video gaze_target/sample_gazelle valence_fusion/sample valence_fusion/sample_atv
+DEMO = infant_engagement/sample joint_engagement/sample joint_engagement/sample_clips gaze_target/sample gaze_target/sample_video gaze_target/sample_gazelle valence_fusion/sample valence_fusion/sample_atv
 BASE ?= python:3.12-slim
 IMAGE ?= nbpkg.sif
 PYTEST = $(BIN)/python -m pytest

@@ -25,6 +25,8 @@ NAMES = (
     "valence_features",
     "valence_training",
     "cross_person",
+    "gradcam_film",
+    "people_loading",
 )
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from nbpkg.features.boxes import Box, FaceDetector
+from nbpkg.features.people import tracking
 
 LEAST_OVERLAP, PATIENCE = 0.2, 15
 SCORE = 0.7
@@ -29,42 +29,12 @@ class Follower:
     """
 
     def __init__(self, least_overlap: float = LEAST_OVERLAP, *, patience: int = PATIENCE) -> None:
-        self.least_overlap, self.patience = least_overlap, patience
-        self.last: dict[str, tuple[int, Box]] = {}
-        self.count = 0
+        self._tracks = tracking.Follower(least_overlap, patience=patience)
 
     def name(self, frame: int, boxes: Sequence[Box]) -> list[str]:
         """Return the person of each box; frames are to come in order."""
-        known = {name: box for name, (seen, box) in self.last.items() if frame - seen <= self.patience}
-        self.last = {name: self.last[name] for name in known}
-        names = [""] * len(boxes)
-        people = list(known)
-        shares = np.array([[overlap(box, known[person]) for person in people] for box in boxes])
-        if shares.size:
-            for row, column in zip(*linear_sum_assignment(-shares), strict=True):
-                if shares[row, column] >= self.least_overlap:
-                    names[int(row)] = people[int(column)]
-        for place, box in enumerate(boxes):
-            if not names[place]:
-                names[place] = f"s{self.count:02}"
-                self.count += 1
-            self.last[names[place]] = (frame, box)
-        return names
-
-
-def overlap(first: Box, second: Box) -> float:
-    """Return the common area of two boxes over the area of both.
-
-    Examples
-    --------
-    >>> overlap((0, 0, 2, 2), (1, 0, 3, 2))
-    0.3333333333333333
-    """
-    wide = min(first[2], second[2]) - max(first[0], second[0])
-    high = min(first[3], second[3]) - max(first[1], second[1])
-    common = max(0.0, wide) * max(0.0, high)
-    both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)) - common
-    return common / both if both > 0 else 0.0
+        found = self._tracks.number(frame, np.array(boxes, np.float64).reshape(-1, 4))
+        return [f"s{track:02}" for track in found]
 
 
 class FaceFinder:

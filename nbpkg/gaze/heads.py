@@ -16,7 +16,7 @@ from nbpkg.annotations.gaze.rows import finish
 from nbpkg.annotations.gaze.smoothing import interpolate_gaps
 from nbpkg.annotations.gaze.voc import HEAD, lacking, read_voc
 from nbpkg.errors import AnnotationError, Problem, raise_all
-from nbpkg.gaze.following import Box
+from nbpkg.features.boxes import Box
 from nbpkg.gaze.footage import Footage
 from nbpkg.video.pictures import natural_key
 

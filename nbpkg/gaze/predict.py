@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nbpkg.gaze.following import Box
+from nbpkg.features.boxes import Box
 from nbpkg.gaze.footage import Frame
 from nbpkg.gaze.networks import Answers, Gazer, Looks
 from nbpkg.metrics.gaze.distance import Reading, find_peaks, read_points

@@ -53,7 +53,7 @@ def veil(frames: NDArray[np.uint8], *, privacy: str = "pixelated", blocks: int =
         return np.full_like(frames, _WITHHELD)
     height, width = frames.shape[-3:-1]
     rows = max(1, round(blocks * height / width))
-    out = np.empty_like(frames).reshape(-1, height, width, 3)
+    out = np.empty_like(frames, order="C").reshape(-1, height, width, 3)
     for place, frame in zip(out, frames.reshape(-1, height, width, 3), strict=True):
         mosaic = cv2.resize(frame, (blocks, rows), interpolation=cv2.INTER_AREA)
         cv2.resize(mosaic, (width, height), dst=place, interpolation=cv2.INTER_NEAREST)

@@ -189,8 +189,46 @@ SEQUENCE: dict[str, Node] = {
     "compare": _reading("compare", {**_BAKED_SEQUENCES, "train/final": ("networks.json",)}),
 }
 
+_PEOPLE: Reads = {
+    "parse": ("clips.csv",),
+    "prepare": ("media.csv", "people.csv", "poses.json"),
+    "stratify": ("folds.csv",),
+    "bake": ("recordings.json",),
+}
+# 02 looks for the sources of the clips that 01 lists.
+_LISTED = ("form", "folder", "kind", "template", "classes", "table", "columns", "lists", "offsets", "names")
+
+PEOPLE: dict[str, Node] = {
+    **NODES,
+    "prepare": replace(NODES["prepare"], reads={"parse": ("clips.csv",)}, also={"parse": _LISTED}),
+    "stratify": _reading("stratify", {"parse": ("clips.csv",), "prepare": ("media.csv",)}),
+    "bake": replace(
+        _reading("bake", {name: _PEOPLE[name] for name in ("parse", "prepare", "stratify")}),
+        also={"prepare": ("who",)},
+    ),
+    "train": replace(
+        _reading("train", _PEOPLE, {"crossval": {}, "final": {"train/crossval": ("people_trials.csv",)}}),
+        also={"parse": ("classes",)},
+    ),
+    "evaluate": replace(
+        _reading(
+            "evaluate",
+            {
+                **_PEOPLE,
+                "train/crossval": ("networks.json", "people_trials.csv"),
+                "train/final": ("networks.json", "people_trials.csv"),
+                SYSTEM: ("people_predictions.csv",),
+            },
+        ),
+        also={"parse": ("classes", "ratings", "rating_columns", "raters", "cuts")},
+    ),
+    "compare": replace(
+        _reading("compare", {**_PEOPLE, "train/final": ("networks.json",)}), also={"parse": ("classes",)}
+    ),
+}
+
 # What the stages read depends on the kind of thing that is learnt; their names, folders and notebooks do not.
-KINDS: dict[str, dict[str, Node]] = {"clips": NODES, "heatmap": HEATMAP, "sequence": SEQUENCE}
+KINDS: dict[str, dict[str, Node]] = {"clips": NODES, "heatmap": HEATMAP, "sequence": SEQUENCE, "people": PEOPLE}
 
 # Stages that put `workers` or `threads` to use and so want all cores.
 PARALLEL = ("prepare", "bake", "train", "compare")

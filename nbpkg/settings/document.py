@@ -102,9 +102,14 @@ def _flow(value: Any) -> str:
 
 def _default(info: FieldInfo) -> str:
     if info.default_factory is not None:
-        made = info.default_factory()  # type: ignore[call-arg]
-        return _flow(made.model_dump() if isinstance(made, BaseModel) else made)
+        return _flow(_plain(info.default_factory()))  # type: ignore[call-arg]
     return "" if info.default is PydanticUndefined else _flow(info.default)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _inner_model(info: FieldInfo) -> type[BaseModel] | None:

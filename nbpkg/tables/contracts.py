@@ -22,6 +22,7 @@ from nbpkg.tables.columns import (
     Contract,
 )
 from nbpkg.tables.gaze import GAZE
+from nbpkg.tables.people import PEOPLE
 from nbpkg.tables.valence import VALENCE
 
 _SETTING = (
@@ -337,6 +338,7 @@ CONTRACTS: dict[str, Contract] = {
         ),
         *ATTENTION,
         *GAZE,
+        *PEOPLE,
         *VALENCE,
     )
 }

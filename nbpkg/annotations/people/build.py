@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -61,6 +61,8 @@ class Headings:
         Name or index of the class.
     family, session, split
         Family, session and part of the official list.
+    offset, frames
+        First frame of the clip and how many frames it has, where several clips lie in one video.
     """
 
     path: str = "path"
@@ -68,6 +70,8 @@ class Headings:
     family: str = ""
     session: str = ""
     split: str = ""
+    offset: str = ""
+    frames: str = ""
 
 
 def list_folders(root: Path, labelled: Labelled, *, level: int = 0) -> tuple[pd.DataFrame, list[Problem]]:
@@ -138,7 +142,7 @@ def list_table(
         Columns that are missing, rows without a known class, clips that are not there, and clips that repeat.
     """
     heads = headings or Headings()
-    wanted = [name for name in (heads.path, heads.label, heads.family, heads.session, heads.split) if name]
+    wanted = [name for name in astuple(heads) if name]
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         expected = f"Columns {', '.join(wanted)}; found {', '.join(map(str, table.columns))}."
@@ -189,7 +193,12 @@ def _read_row(said: dict[str, str], heads: Headings, root: Path, labelled: Label
             )
         place = found[0]
     family, session = (said[name] if name else "" for name in (heads.family, heads.session))
-    return Sample(place, labelled.kind, (index,), frames=frames, row=row, family=family, session=session)
+    own = {name: whole_number(said[name].removesuffix(".0")) for name in (heads.offset, heads.frames) if name}
+    wrong = next((name for name, value in own.items() if value is None or value < (name == heads.frames)), None)
+    if wrong:
+        return f"{said[wrong]!r} in column {wrong!r} of {place} is no number of frames."
+    first, frames = own.get(heads.offset) or 0, own.get(heads.frames) or frames
+    return Sample(place, labelled.kind, (index,), first, frames, row=row, family=family, session=session)
 
 
 def _complete(root: Path, place: str) -> list[str]:

@@ -164,7 +164,7 @@ def rate_clips(
     problems : list of Problem
         Annotators that are not there; a warning that counts the clips left out.
     """
-    unknown = [name for name in raters if name not in set(ratings["rater"])]
+    unknown = [name for name in raters if len(ratings) and name not in set(ratings["rater"])]
     problems = [
         Problem(f"Nobody is called {name!r}.", f"{', '.join(sorted(set(ratings['rater'])))}.") for name in unknown
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nbpkg.annotations.people.lists import ListForm, read_list
-from nbpkg.annotations.people.samples import name_inside, parse_labels, resolve_prefix
+from nbpkg.annotations.people.samples import Kind, name_inside, parse_labels, resolve_prefix
 from nbpkg.errors import AnnotationError, raise_all
 from nbpkg.runs.files import new_file
 
@@ -67,6 +67,55 @@ def write_list(
     with new_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     return path
+
+
+def write_parts(clips: pd.DataFrame, folds: pd.DataFrame, folder: Path, *, kind: Kind) -> list[Path]:
+    """Write the lists ``train``, ``val`` and ``test`` of a table of clips: the fold before the test fold is ``val``.
+
+    Parameters
+    ----------
+    clips
+        Table ``clips``.
+    folds
+        Table ``folds``.
+    folder
+        Where to; made if it is not there.
+    kind
+        What clips are. Clips that begin within a recording can be listed as folders of pictures only; those of videos
+        are listed as JSON, with keys ``first_frame`` and ``total_frames`` that the published programs do not read.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The lists that have clips.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    joined = clips.merge(folds[["session", "fold"]], on="session")
+    last = int(joined["fold"].max())
+    part = joined["fold"].map(lambda fold: "test" if fold == last else "val" if fold == last - 1 else "train")
+    rows = joined.assign(kind=kind, offset=joined["first"], labels=joined["label"].astype("str"))
+    inside = bool((rows["offset"] > 0).any())
+    made = []
+    for name in ("train", "val", "test"):
+        own = rows[part == name]
+        if own.empty:
+            continue
+        path = folder / f"{name}_list.{'json' if inside and kind == 'video' else 'txt'}"
+        if path.suffix == ".json":
+            _write_windows(own, path)
+        else:
+            write_list(own.assign(frames=-1) if kind == "video" else own, path, with_offset=inside)
+        made.append(path)
+    return made
+
+
+def _write_windows(rows: pd.DataFrame, path: Path) -> None:
+    """Write windows of videos, which no published list can express."""
+    named = {"path": "filename", "first": "first_frame", "frames": "total_frames"}
+    listed = rows.rename(columns=named)[[*named.values(), "label"]].to_dict("records")
+    entries = [{**entry, "label": [entry["label"]]} for entry in listed]
+    with new_file(path) as temporary:
+        temporary.write_text(json.dumps(entries, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def convert_list(source: Path, target: Path, form: ListForm) -> Path:

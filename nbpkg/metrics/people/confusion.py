@@ -170,6 +170,18 @@ def answer_majority(matrix: Matrix, label: int | None = None) -> Matrix:
     return np.asarray(rows[..., :, None] * (np.arange(matrix.shape[-1]) == chosen[..., None])[..., None, :], np.float64)
 
 
+def majority_f1(labels: ArrayLike, classes: int) -> float:
+    """Return the macro F1 of always answering the most frequent class.
+
+    Examples
+    --------
+    >>> round(majority_f1([0, 1, 1, 2], classes=3), 3)
+    0.222
+    """
+    counts = np.bincount(np.asarray(labels, np.int64), minlength=classes)
+    return float(macro_f1(answer_majority(np.diag(counts).astype(np.float64))))
+
+
 _NONE = "no samples"
 # score, and why it can be undefined; more is better in all of them
 CONFUSION_SCORES: dict[str, tuple[Callable[[Matrix], Matrix], str]] = {
