@@ -27,6 +27,9 @@ NAMES = (
     "cross_person",
     "gradcam_film",
     "people_loading",
+    "looking_crops",
+    "looking_index",
+    "looking_epoch",
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: ``python -m nbpkg run|sample|check|report|gaze|params|docs``."""
+"""The command line: ``python -m nbpkg run|sample|check|report|new-study|gaze|looking|params|docs``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from nbpkg.errors import NbpkgError, SettingsError
 from nbpkg.gaze.command import add_gaze_command
+from nbpkg.metrics.looking.command import add_looking_command
 from nbpkg.progress import log_to, say
 
 
@@ -53,11 +54,19 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("outputs", type=Path, nargs="?", default=Path("outputs"))
     report.set_defaults(command=_report)
 
+    new_study = commands.add_parser("new-study", help="write a study that runs at once, to be changed into your own")
+    new_study.add_argument("name", help="e.g. shared_reading: lower-case letters, digits and '_'")
+    new_study.add_argument(
+        "--kind", default="clips", help="what it learns: clips (default), heatmap, sequence, people or tracks"
+    )
+    new_study.set_defaults(command=_new_study)
+
     params = commands.add_parser("params", help="rewrite the comments of a parameter file")
     params.add_argument("file", type=Path)
     params.set_defaults(command=_params)
 
     add_gaze_command(commands)
+    add_looking_command(commands)
 
     docs = commands.add_parser("docs", help="write docs/tables.md and docs/params.md")
     docs.add_argument("folder", type=Path, nargs="?", default=Path("docs"))
@@ -122,6 +131,24 @@ def _report(options: argparse.Namespace) -> int:
     from nbpkg import report
 
     say(f"Index of reports: {report.write_index(options.outputs)}")
+    return 0
+
+
+def _new_study(options: argparse.Namespace) -> int:
+    from nbpkg.scaffold.write import checkout, new_study
+
+    root = checkout()
+    written = new_study(options.name, kind=options.kind, root=root)
+    _docs(argparse.Namespace(folder=root / "docs"))
+    say(
+        "\n".join(
+            ["Written:", *(f"  {path.relative_to(root)}" for path in written), "docs/params.md lists its settings."]
+        )
+    )
+    say(
+        f"Now: python -m nbpkg sample {options.name}, then "
+        f"snakemake -c2 --config study={options.name} experiment=sample; docs/adding_a_study.md goes on from there."
+    )
     return 0
 
 

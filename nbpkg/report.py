@@ -1,4 +1,4 @@
-"""Executed notebooks to HTML that opens offline, and an index of all reports."""
+"""Executed notebooks to HTML that opens offline, and one index of all studies: headlines, methods, reports."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from nbpkg.overview.facts import list_facts, trace_receipts
+from nbpkg.overview.headlines import read_headlines
+from nbpkg.overview.methods import write_methods
 from nbpkg.runs import NODES, cells
 from nbpkg.runs.files import new_file, read_json
 from nbpkg.runs.graph import KINDS
+from nbpkg.studies import protocol
 
 _REMOTE = (
     "require_js_url",
@@ -59,7 +63,7 @@ def write_report(notebook: Path, page: Path, *, kind: str = cells.EVERY) -> Path
 
 
 def write_index(outputs: Path) -> Path:
-    """Write ``index.html``, the page that leads to all reports below a folder.
+    """Write ``index.html``: what each experiment found, how it was done, and the way to all reports below a folder.
 
     Parameters
     ----------
@@ -69,14 +73,36 @@ def write_index(outputs: Path) -> Path:
     from jinja2 import Environment, PackageLoader  # comes with nbconvert
 
     found = [path for path in sorted(outputs.rglob("receipt.json")) if "runs" not in path.parts]
-    entries = [_entry(path, outputs) for path in sorted(found, key=_order)]
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        groups.setdefault(f"{entry['study']} · {entry['experiment']}", []).append(entry)
+    groups: dict[str, dict[str, Any]] = {}
+    for path in sorted(found, key=_order):
+        receipt = read_json(path)
+        name = f"{receipt['study']} · {receipt['experiment']}"
+        group = groups.setdefault(name, {"entries": [], **_title_of(receipt)})
+        group["entries"].append(_entry(receipt, path, outputs))
+        if receipt["stage"] == "evaluate" and receipt["state"] == "done":
+            group |= _found(receipt, path, outputs)
     environment = Environment(loader=PackageLoader("nbpkg", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     with new_file(outputs / "index.html") as temporary:
         temporary.write_text(environment.get_template("index.html").render(groups=groups), encoding="utf-8")
     return outputs / "index.html"
+
+
+def _title_of(receipt: dict[str, Any]) -> dict[str, Any]:
+    """Return how a study is called, and what its experiment is; a study that is gone keeps the name of its module."""
+    study, experiment = receipt["study"], receipt["experiment"]
+    known = protocol.load(study).card if study in protocol.names() else None
+    anchor = f"{study}-{experiment}"
+    return {"title": known.title if known else study, "experiment": experiment, "anchor": anchor, "headlines": []}
+
+
+def _found(receipt: dict[str, Any], path: Path, outputs: Path) -> dict[str, Any]:
+    """Return headline and methods paragraph of an experiment whose 06 is finished."""
+    run = path.parent / str(receipt["run"])
+    traced = trace_receipts(receipt, path.parents[2])
+    headlines = read_headlines(receipt, run)
+    card = protocol.load(receipt["study"]).card if receipt["study"] in protocol.names() else None
+    told = write_methods(list_facts(traced), headlines, [one for one, _ in traced.values()], card=card)
+    return {"headlines": headlines, "methods": told, "evaluation": _link(run / "report.html", outputs)}
 
 
 def _of_kind(stored: list[Any], kind: str) -> list[Any]:
@@ -93,16 +119,12 @@ def _order(path: Path) -> tuple[str, int]:
     return str(stage), phases.index(receipt["phase"])
 
 
-def _entry(path: Path, outputs: Path) -> dict[str, Any]:
-    receipt = read_json(path)
+def _entry(receipt: dict[str, Any], path: Path, outputs: Path) -> dict[str, Any]:
     run = path.parent / str(receipt["run"])
     figures = [run / name for name in receipt["outputs"] if name.startswith("figures/")]  # as the notebook shows them
     provenance = receipt["provenance"]
     commit = (provenance["git_commit"] or "no git")[:8]
     return {
-        "study": receipt["study"],
-        "experiment": receipt["experiment"],
-        "stage": receipt["stage"],
         "notebook": f"{NODES[receipt['stage']].notebook} {receipt['phase'].replace('_', ' ')}".rstrip(),
         "key": receipt["key"][:8],
         "ended": receipt["ended"].replace("T", " ")[:16],

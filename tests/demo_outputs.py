@@ -15,7 +15,9 @@ from nbpkg.settings.experiment import Experiment, read_file
 from nbpkg.studies import protocol
 
 ROOT = Path(__file__).parent.parent
-NAMES = re.search(r"^DEMO = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+# `make test` makes the demo with further experiments, so that one run is looked at.
+LISTED = re.findall(r"^(?:DEMO|MORE) = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+NAMES = [name for line in LISTED for name in line.split()]
 VALUES = read_file(ROOT / "params" / "infant_engagement" / "sample.yaml")
 EXPERIMENT = protocol.check_values(VALUES)[1]
 STEPS = own_steps(EXPERIMENT)

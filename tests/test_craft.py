@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from nbpkg.runs.cells import belongs
+from nbpkg.runs.graph import KINDS
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "nbpkg").rglob("*.py"))
@@ -106,10 +110,36 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
 
 
+def imports_of(notebook: str, kind: str) -> list[str]:
+    """Import lines of a notebook's code cells for one kind."""
+    cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    trees = [ast.parse(source) for source in sources if belongs(source, kind)]
+    return [ast.unparse(node) for tree in trees for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "params").glob("*/sample*.yaml")), ids=lambda path: path.stem)
+def test_settings_are_checked_and_the_first_notebooks_imported_without_torch(file):
+    code = """
+from pathlib import Path
+import sys
+from nbpkg.settings.experiment import read_file
+from nbpkg.studies import protocol
+_, experiment = protocol.check_values(read_file(Path(sys.argv[1])))
+"""
+    lines = {kind: [f"if experiment.kind == {kind!r}:", "    pass"] for kind in KINDS}
+    for kind, own in lines.items():
+        for notebook in ("01_parse_annotations", "02_prepare_videos", "03_stratify"):
+            own += [f"    {line}" for line in imports_of(notebook, kind)]
+    code += "\n".join(line for own in lines.values() for line in own) + "\nassert 'torch' not in sys.modules\n"
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True, cwd=ROOT)
+
+
 def test_coverage_map_names_tests_that_exist():
     text = (ROOT / "docs" / "coverage.md").read_text()
     rows = [line for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
-    assert [int(line.split("|")[1]) for line in rows] == [*range(1, 25), *range(1, 42), *range(1, 35), *range(1, 34)]
+    numbers = [int(line.split("|")[1]) for line in rows]
+    assert numbers == [*range(1, 25), *range(1, 42), *range(1, 35), *range(1, 34), *range(1, 43)]
     for line in rows:
         state, proof = line.split("|")[3].strip(), line.split("|")[4]
         for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", proof):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
@@ -26,6 +28,16 @@ COUNTER = "num_batches_tracked"
 FROM_SPATIAL = ("convlstm_scene.*", "*.bn_ds.*")
 # What may differ between Gaze-LLE with and without in/out.
 WITHOUT_INOUT = ("inout_token.*", "inout_head.*")
+
+# NumPy's numbers, as which programs write scores and notes, and what their pickles consist of: with them as safe
+# globals, `read_state` reads such files, too. Old files use the name that NumPy had before version 2.
+_SCALAR = cast("Callable[..., object]", np.float64(0).__reduce__()[0])
+NUMPY_NUMBERS: tuple[Callable[..., object] | tuple[Callable[..., object], str], ...] = (
+    np.dtype,
+    _SCALAR,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    *(type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"),
+)
 
 
 def read_state(path: Path) -> files.State:

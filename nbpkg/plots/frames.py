@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from nbpkg.errors import SettingsError
 from nbpkg.plots import style
 
-PRIVACY = ("pixelated", "full", "none")
+PRIVACY = ("pixelated", "full", "none")  # what may be asked for
+COARSE = "coarse"  # what crops of faces become where pictures are pixelated
 BLOCKS = 12  # across the picture: a face gets one to three blocks; people recognise known faces from about sixteen
+FACE_BLOCKS = 6  # across a picture that holds little but a face
 _WITHHELD = 200
 
 
@@ -27,9 +29,10 @@ def veil(frames: NDArray[np.uint8], *, privacy: str = "pixelated", blocks: int =
     frames
         RGB ``[..., H, W, 3]``, uint8.
     privacy
-        ``pixelated``: mosaic, the detail is gone from the data; ``full``: as they are; ``none``: plain grey.
+        ``pixelated``: mosaic, the detail is gone from the data; ``coarse``: the same with at most `FACE_BLOCKS` blocks;
+        ``full``: as they are; ``none``: plain grey.
     blocks
-        Blocks of the mosaic across the width. Crops that hold little but a face need fewer.
+        Blocks of the mosaic across the width.
 
     Returns
     -------
@@ -39,9 +42,9 @@ def veil(frames: NDArray[np.uint8], *, privacy: str = "pixelated", blocks: int =
     Raises
     ------
     SettingsError
-        When `privacy` is none of the three.
+        When `privacy` is none of the four.
     """
-    if privacy not in PRIVACY:
+    if privacy not in (*PRIVACY, COARSE):
         raise SettingsError(
             f"Frames cannot be shown {privacy!r}.",
             expected=f"One of {', '.join(PRIVACY)}.",
@@ -51,6 +54,7 @@ def veil(frames: NDArray[np.uint8], *, privacy: str = "pixelated", blocks: int =
         return frames.copy()
     if privacy == "none":
         return np.full_like(frames, _WITHHELD)
+    blocks = min(blocks, FACE_BLOCKS) if privacy == COARSE else blocks
     height, width = frames.shape[-3:-1]
     rows = max(1, round(blocks * height / width))
     out = np.empty_like(frames, order="C").reshape(-1, height, width, 3)
@@ -58,6 +62,17 @@ def veil(frames: NDArray[np.uint8], *, privacy: str = "pixelated", blocks: int =
         mosaic = cv2.resize(frame, (blocks, rows), interpolation=cv2.INTER_AREA)
         cv2.resize(mosaic, (width, height), dst=place, interpolation=cv2.INTER_NEAREST)
     return out.reshape(frames.shape)
+
+
+def veil_crops(privacy: str) -> str:
+    """Return how crops of faces are shown where pictures of people are shown as `privacy` says.
+
+    Examples
+    --------
+    >>> veil_crops("pixelated"), veil_crops("full")
+    ('coarse', 'full')
+    """
+    return COARSE if privacy == PRIVACY[0] else privacy
 
 
 def show_frames(

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from nbpkg.attention.maps import METHOD_FACTS, enlarge
 from nbpkg.errors import ExplainError
 from nbpkg.plots import style
-from nbpkg.plots.frames import BLOCKS, veil
+from nbpkg.plots.frames import BLOCKS, COARSE, FACE_BLOCKS, veil
 
 Frames = NDArray[np.uint8]
 HEAT = "inferno"  # perceptually even; on grey frames its hues tell heat from picture, which those of cividis do not
@@ -64,8 +64,8 @@ def overlay(frames: Frames, values: ArrayLike, *, privacy: str, limits: tuple[fl
     values
         The map ``[t, h, w]``, finite, of the same part of the picture; brought to the frames by linear interpolation.
     privacy
-        See `nbpkg.plots.frames.veil`. Unless it is ``full``, maps are made as coarse as `FINEST` cells: guided
-        backprop, for one, draws what the frames no longer show.
+        See `nbpkg.plots.frames.veil`. Unless it is ``full``, maps are made as coarse as `FINEST` cells, or half as many
+        where it is ``coarse``: guided backprop, for one, draws what the frames no longer show.
     limits
         Values drawn as nothing and as the strongest heat; None for `find_limits`. One scale for the whole clip, so that
         brightness over time means something.
@@ -215,8 +215,9 @@ def _fit(
             remedy="Leave out maps that are undefined.",
         )
     short = min(array.shape[1:])
-    if privacy != "full" and short > FINEST:
-        size = (round(array.shape[2] * FINEST / short), round(array.shape[1] * FINEST / short))
+    finest = FINEST * FACE_BLOCKS // BLOCKS if privacy == COARSE else FINEST
+    if privacy != "full" and short > finest:
+        size = (round(array.shape[2] * finest / short), round(array.shape[1] * finest / short))
         array = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in array])
     low, high = limits if limits is not None else find_limits(array)
     large = enlarge(array, shape, "trilinear").astype(np.float64)

@@ -16,6 +16,7 @@ from nbpkg.attention.comparing.gather import Map, machine_maps, painted_frames
 from nbpkg.attention.comparing.resample import central_square
 from nbpkg.attention.maps import METHOD_FACTS
 from nbpkg.attention.painting.strokes import Painting
+from nbpkg.plots.frames import veil_crops
 from nbpkg.plots.overlay import show_maps, side_by_side
 from nbpkg.plots.painting import painted_snippet
 from nbpkg.video.film import write_film
@@ -48,7 +49,7 @@ def painted(
     maps
         Snippet to painter to map ``[T, H, W]`` of the whole picture.
     stores
-        Open frame store of each session.
+        Open frame store of each session; of one that holds crops of faces, pictures are veiled more coarsely.
     snippet_id
         The snippet.
     privacy
@@ -57,7 +58,8 @@ def painted(
     (row,) = snippets[snippets["snippet_id"] == snippet_id].to_dict("records")
     named = {str(name): value for name, value in row.items()}
     frames = painted_frames(stores, paintings, snippet_id)
-    return painted_snippet(named, frames, maps[snippet_id], answers, privacy=privacy)
+    shown = _fit_privacy(privacy, stores, paintings[snippet_id])
+    return painted_snippet(named, frames, maps[snippet_id], answers, privacy=shown)
 
 
 def compared(
@@ -85,7 +87,8 @@ def compared(
     """
     shown = _all_maps(maps, folder, people, snippet_id)
     frames = central_square(painted_frames(stores, paintings, snippet_id).swapaxes(1, 3)).swapaxes(1, 3)
-    return show_maps(frames, shown, privacy=privacy, titles=_times(paintings[snippet_id]))
+    own = _fit_privacy(privacy, stores, paintings[snippet_id])
+    return show_maps(frames, shown, privacy=own, titles=_times(paintings[snippet_id]))
 
 
 def write_films(
@@ -111,7 +114,8 @@ def write_films(
     for name in snippets:
         frames = central_square(painted_frames(stores, paintings, name).swapaxes(1, 3)).swapaxes(1, 3)
         titles, shown = _times(paintings[name]), _all_maps(maps, folder, people, name)
-        pictures = side_by_side(frames, shown, privacy=privacy, height=FILM_HEIGHT, titles=titles)
+        own = _fit_privacy(privacy, stores, paintings[name])
+        pictures = side_by_side(frames, shown, privacy=own, height=FILM_HEIGHT, titles=titles)
         path = folder / "films" / f"{name}.mp4"
         length_ms = paintings[name].end_ms - paintings[name].start_ms
         write_film(pictures, path, fps=Fraction(1000 * len(pictures), length_ms))
@@ -126,6 +130,11 @@ def _all_maps(maps: pd.DataFrame, folder: Path, people: People, snippet_id: str)
            if (source, condition) == ("network", "matching")}  # fmt: skip
     squares = {painter: central_square(values) for painter, values in people[snippet_id].items()}
     return {PEOPLE: average_maps(squares), **own}
+
+
+def _fit_privacy(privacy: str, stores: Stores, painting: Painting) -> str:
+    """Veil crops of faces more coarsely than other pictures."""
+    return veil_crops(privacy) if stores[painting.session].closeup else privacy
 
 
 def _times(painting: Painting) -> list[str]:

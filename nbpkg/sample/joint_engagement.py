@@ -27,7 +27,7 @@ from nbpkg.sample.people_film import draw_pictures, stage_scene, write_film
 from nbpkg.sample.people_rule import Meeting, plan_meeting
 from nbpkg.sample.record import is_made, new_sample
 
-VERSION = 1  # raise it whenever the same seed would give other bytes
+VERSION = 2  # raise it whenever the same seed would give other bytes
 FAMILIES, WINDOWS = 24, 64
 _THREADS = 2
 _README = """\
@@ -49,8 +49,8 @@ truth/          what was planned; the study does not read it
 What was planned. In about half of the windows there is an invitation: everybody speaks, the voice high or low in each
 of 6 steps, and knocks under the table, the hand up or down. A good invitation: the hand goes with the voice in all
 steps; a bad one: against it in all. In every window, the child's lamp is on in some steps; those of parent and robot
-are on with it in all steps (a response), or against it. Engagement is high where there is a response and the last
-invitation was good, low where neither is so, and medium otherwise.
+are on with it in all steps (a response), or not in half of them. Engagement is high where there is a response and the
+last invitation was good, low where neither is so, and medium otherwise.
 
 Made by: python -m nbpkg sample joint_engagement --seed {seed}
 """

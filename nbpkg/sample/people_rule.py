@@ -5,7 +5,8 @@ Every window has six steps, in each of which a sign is one way or the other. Two
 - *invitation*: in about half of the windows, everybody speaks and moves a hand; the hands go with the voices in all
   steps (a good invitation), or against them in all. In all other windows people are silent and keep still.
 - *response*: in every window the child's lamp is on in some steps; those of parent and robot are on with it in all
-  steps (a response), or against it in all.
+  steps (a response), or against it in half of them (in plain windows in all): which half, says nothing, so that people
+  have to be held against each other step by step.
 
 The joint engagement is high in a window with a response when the *last* invitation was good, low without either, and
 medium otherwise. Whether signs are more often on or off, says nothing.
@@ -24,6 +25,7 @@ from nbpkg import seeding
 STEPS = 6  # in a window
 SHARE = 0.553  # of windows in which a relation holds: a fifth of the windows low, half medium, three tenths high
 PLAIN = 0.4  # share of windows in which a sign is nearly always on, or nearly always off: there a relation shows first
+HALF = STEPS // 2  # steps in which lamps differ where nobody responds
 INVITING = 0.5  # share of windows with an invitation
 ROLES = ("parent", "child", "robot")
 RATERS = ("ana", "ben", "cleo")  # the class is made of the mean of the first two
@@ -96,7 +98,7 @@ def plan_meeting(number: int, seed: int, *, windows: int) -> Meeting:
     said = [_relate(good, random) for _ in ROLES]
     voices, arms = (np.stack([pair[part] for pair in said], axis=1) * 2 - 1 for part in range(2))
     spoken = invites[:, None, None]
-    child, others = _relate(responds, random)
+    child, others = _relate(responds, random, against=HALF)
     return Meeting(
         family,
         session,
@@ -109,12 +111,14 @@ def plan_meeting(number: int, seed: int, *, windows: int) -> Meeting:
     )
 
 
-def _relate(holds: Signs, random: np.random.Generator) -> tuple[Signs, Signs]:
-    """Draw two rows of signs for each window that go together in all steps, or in none."""
+def _relate(holds: Signs, random: np.random.Generator, *, against: int = STEPS) -> tuple[Signs, Signs]:
+    """Draw two rows of signs for each window that go together, or do not in so many steps (in all of plain windows)."""
     windows = len(holds)
     often = np.where(random.random(windows) < PLAIN, random.choice([0.1, 0.9], size=windows), 0.5)
     first = random.random((windows, STEPS)) < often[:, None]
-    second = np.where(holds[:, None], first, ~first)
+    count = np.where(often == 0.5, against, STEPS)
+    flipped = np.argsort(random.random((windows, STEPS)), axis=1) < count[:, None]
+    second = np.where(holds[:, None], first, first ^ flipped)
     return first, second
 
 

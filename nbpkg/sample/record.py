@@ -16,17 +16,22 @@ from nbpkg.errors import StageError
 RECORD = "sample.json"
 
 
-def is_made(folder: Path, facts: Mapping[str, int]) -> bool:
-    """Tell whether a folder holds the complete sample with these facts, every file in its recorded size."""
+def is_made(folder: Path, facts: Mapping[str, int], *, strokes: str = "") -> bool:
+    """Tell whether a folder holds the complete sample with these facts, every file in its recorded size.
+
+    Files below the folder `strokes` do not count: people paint on there.
+    """
     record = read_record(folder)
     if {name: record.get(name) for name in facts} != dict(facts):
         return False
-    places = [(folder / file["path"], file["bytes"]) for file in record["files"]]
+    places = [
+        (folder / file["path"], file["bytes"]) for file in record["files"] if not _is_below(file["path"], strokes)
+    ]
     return all(path.is_file() and path.stat().st_size == size for path, size in places)
 
 
 @contextmanager
-def new_sample(folder: Path, facts: Mapping[str, int]) -> Iterator[Path]:
+def new_sample(folder: Path, facts: Mapping[str, int], *, strokes: str = "") -> Iterator[Path]:
     """Give a temporary folder to fill; when the block ends well its files go to `folder`, the record last.
 
     Files of an earlier sample that the new one does not have are removed; all others are left alone.
@@ -37,6 +42,9 @@ def new_sample(folder: Path, facts: Mapping[str, int]) -> Iterator[Path]:
         Where the sample is to be.
     facts
         What it is made from, e.g. version and seed.
+    strokes
+        Folder in the sample in which people go on painting: files there are never overwritten, and removed only as
+        they were made.
 
     Raises
     ------
@@ -49,8 +57,8 @@ def new_sample(folder: Path, facts: Mapping[str, int]) -> Iterator[Path]:
     try:
         yield temporary
         _write_record(temporary, facts)
-        _refuse_foreign(folder, temporary)
-        _move_into_place(temporary, folder)
+        _refuse_foreign(folder, temporary, strokes)
+        _move_into_place(temporary, folder, strokes)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -74,10 +82,20 @@ def _write_record(folder: Path, facts: Mapping[str, int]) -> None:
         os.fsync(stream.fileno())
 
 
-def _refuse_foreign(folder: Path, temporary: Path) -> None:
+def _is_below(name: str, folder: str) -> bool:
+    return bool(folder) and name.startswith(f"{folder}/")
+
+
+def _is_changed(path: Path, sha256: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256
+
+
+def _refuse_foreign(folder: Path, temporary: Path, strokes: str) -> None:
     known = {file["path"] for file in read_record(folder).get("files", [])} | {RECORD}
     names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
-    foreign = [name for name in names if name not in known and (folder / name).exists()]
+    foreign = [
+        name for name in names if name not in known and not _is_below(name, strokes) and (folder / name).exists()
+    ]
     if foreign:
         raise StageError(
             f"{len(foreign)} files in the way of the sample were not made by it, e.g. {foreign[0]}.",
@@ -87,16 +105,22 @@ def _refuse_foreign(folder: Path, temporary: Path) -> None:
         )
 
 
-def _move_into_place(temporary: Path, folder: Path) -> None:
+def _move_into_place(temporary: Path, folder: Path, strokes: str) -> None:
     if not folder.exists():
         temporary.rename(folder)
         return
-    earlier = [file["path"] for file in read_record(folder).get("files", [])]
+    earlier = [
+        file["path"]
+        for file in read_record(folder).get("files", [])
+        if not (_is_below(file["path"], strokes) and _is_changed(folder / file["path"], file["sha256"]))
+    ]
     (folder / RECORD).unlink(missing_ok=True)  # first, so that a half-replaced sample never looks complete
     for name in earlier:
         if ".." not in PurePosixPath(name).parts and not PurePosixPath(name).is_absolute():
             (folder / name).unlink(missing_ok=True)
     new = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
     for name in sorted(new, key=lambda name: name == RECORD):
+        if _is_below(name, strokes) and (folder / name).exists():
+            continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (temporary / name).replace(folder / name)

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from nbpkg.annotations.people.clips import list_sources, read_clips
 from nbpkg.errors import Problem
+from nbpkg.models.people.families import family_of
 from nbpkg.settings.experiment import Experiment
 from nbpkg.settings.people import (
     PeopleAnnotationSettings,
@@ -83,8 +84,6 @@ class JointEngagement:
         train = experiment.of("train", PeopleTrainSettings)
         if "final" not in train.phases:
             return "Does not apply: train.phases has no final, whose network is the one that is explained."
-        from nbpkg.training.people.networks import family_of
-
         family = family_of(train.network.name)
         if family in ("conversation", "clips"):
             return ""
@@ -134,8 +133,6 @@ def _existing(paths: Iterable[Path]) -> list[Path]:
 
 def _check_variants(train: PeopleTrainSettings, bake: PersonFeatureSettings | None) -> list[str]:
     """Return variants that the network does not have."""
-    from nbpkg.training.people.networks import family_of
-
     known = {"full"}
     if family_of(train.network.name) == "conversation":
         modalities = list(bake.modalities) if bake else []

@@ -22,6 +22,8 @@ from nbpkg.tables.columns import (
     Contract,
 )
 from nbpkg.tables.gaze import GAZE
+from nbpkg.tables.looking import LOOKING
+from nbpkg.tables.looking_scores import LOOKING_SCORES
 from nbpkg.tables.people import PEOPLE
 from nbpkg.tables.valence import VALENCE
 
@@ -338,6 +340,8 @@ CONTRACTS: dict[str, Contract] = {
         ),
         *ATTENTION,
         *GAZE,
+        *LOOKING,
+        *LOOKING_SCORES,
         *PEOPLE,
         *VALENCE,
     )

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +23,7 @@ from nbpkg.settings.launch import LaunchSettings
 from nbpkg.training import checkpointing
 from nbpkg.training.checkpointing import BEST, LAST, Progress, State
 from nbpkg.training.history import History
+from nbpkg.training.peers import Peers
 
 Clips = Dataset[Any]
 _WITHOUT_EFFECT = ("profile",)  # settings that do not change the result
@@ -162,6 +164,14 @@ class Job(NamedTuple):
     label: str
     launch: LaunchSettings
 
+    def portable(self) -> Job:
+        """Return it with its network on the CPU, a copy."""
+        return self._replace(network=copy.deepcopy(self.network).cpu())
+
+    def on(self, device: torch.device, *, workers: int) -> Job:
+        """Return it on another device, read by so many processes."""
+        return self._replace(device=device, workers=workers)
+
 
 def fine_tune(
     network: nn.Module,
@@ -294,9 +304,12 @@ def _attempt(job: Job, known: Progress) -> str:
     if is_over(job.how, known):
         return ""
     if job.launch.group > 1:
-        from nbpkg.training import group  # which needs the names of this module
+        from nbpkg.training import group  # with all that it takes to start processes
 
-        return group.fit(job, known)
+        failure = group.fit(job, partial(_train_with_peers, known=known))
+        if not failure:
+            vars(known).update(vars(checkpointing.read_progress(job.folder, known.identity) or known))
+        return failure
     from nbpkg.training import lightning_loop  # Lightning takes seconds to import
 
     failure = ""
@@ -311,6 +324,13 @@ def _attempt(job: Job, known: Progress) -> str:
         if job.device.type == "cuda":
             torch.cuda.empty_cache()
     return failure
+
+
+def _train_with_peers(job: Job, peers: Peers, *, known: Progress) -> None:
+    """Train as one of a group of processes."""
+    from nbpkg.training import lightning_loop  # Lightning takes seconds to import
+
+    lightning_loop.fit(job, known, peers)
 
 
 def _use(how: FineTune, part: int) -> tuple[int, int]:

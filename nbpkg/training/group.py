@@ -8,7 +8,6 @@ wait for the end, which comes when the caller has closed it or has died, on what
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import pickle
@@ -20,10 +19,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Protocol
 
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -33,9 +32,7 @@ from nbpkg.errors import NbpkgError, SettingsError, StageError
 from nbpkg.progress import Report
 from nbpkg.runs.files import cannot_write, new_file
 from nbpkg.settings.launch import LaunchSettings
-from nbpkg.training import checkpointing
-from nbpkg.training.checkpointing import Progress
-from nbpkg.training.finetune import Job
+from nbpkg.training.peers import Peers
 from nbpkg.training.relay import FAILED, MEMORY, Message, replay, understand
 
 SCRATCH = "group"  # in the folder of the training, while it runs
@@ -46,31 +43,59 @@ _TAIL = 8  # last lines of the log in a message
 _FOREIGN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
+class Job(Protocol):
+    """A training that can be handed to other processes."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it keeps its checkpoints."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where to train; in a group it says only of which type."""
+
+    @property
+    def workers(self) -> int:
+        """Processes that read what is learnt from."""
+
+    @property
+    def launch(self) -> LaunchSettings:
+        """How many processes train together."""
+
+    def portable(self) -> Job:
+        """Return it with its network on the CPU, a copy."""
+
+    def on(self, device: torch.device, *, workers: int) -> Job:
+        """Return it on another device, read by so many processes."""
+
+
 class Work(NamedTuple):
     """What a process of the group is given.
 
     Parameters
     ----------
-    job, known
-        As `nbpkg.training.lightning_loop.fit` takes them; the device says only of which type it is.
+    run
+        Function at the top level of a module: trains `job` as one of several peers.
+    job
+        The training; its device says only of which type it is.
     threads
         Threads of torch on the CPU.
     """
 
+    run: Callable[[Any, Peers], None]
     job: Job
-    known: Progress
     threads: int
 
 
-def fit(job: Job, known: Progress) -> str:
-    """Train `job.network` by a group of processes, from where `known` is to the last epoch.
+def fit(job: Job, run: Callable[[Any, Peers], None]) -> str:
+    """Train by a group of processes, from the last checkpoint in the job's folder to the last epoch.
 
     Parameters
     ----------
     job
-        See `nbpkg.training.finetune.fine_tune`; nothing of it is changed.
-    known
-        As read from ``last.ckpt``, or fresh; brought up to date.
+        The training; nothing of it is changed.
+    run
+        As in `Work`.
 
     Returns
     -------
@@ -88,17 +113,14 @@ def fit(job: Job, known: Progress) -> str:
     """
     _check_nodes(job.launch)
     threads = max(1, torch.get_num_threads() // job.launch.processes)
-    packed = _pack(Work(job, known, threads))
+    packed = _pack(Work(run, job, threads))
     digest = hashlib.sha256(packed).hexdigest()
     with _scratch_folder(job.folder) as scratch, _meeting_point(job.launch) as meeting:
         _write_privately(scratch / JOB, packed)
         command = build_command(job.launch, scratch / JOB, digest=digest, meeting=meeting)
         with (scratch / LOG).open("ab") as log:
             code, failures = _run(command, log, _environment(job.launch, threads))
-        failure = "" if code == 0 else _judge(failures, code, scratch / LOG)
-    if not failure:
-        vars(known).update(vars(checkpointing.read_progress(job.folder, known.identity) or known))
-    return failure
+        return "" if code == 0 else _judge(failures, code, scratch / LOG)
 
 
 # ---- before
@@ -114,8 +136,8 @@ def _check_nodes(launch: LaunchSettings) -> None:
 
 
 def _pack(work: Work) -> bytes:
-    network = copy.deepcopy(work.job.network).cpu()  # else it would come out on the same GPU in every process
-    job = work.job._replace(network=network, device=torch.device(work.job.device.type))
+    device = torch.device(work.job.device.type)
+    job = work.job.portable().on(device, workers=work.job.workers)  # else it would come out on one GPU everywhere
     try:
         return pickle.dumps(work._replace(job=job))
     except (pickle.PicklingError, AttributeError, TypeError, ValueError) as error:

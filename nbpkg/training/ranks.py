@@ -20,9 +20,7 @@ from nbpkg import errors
 from nbpkg.errors import NbpkgError, SettingsError, StageError
 from nbpkg.models.device import is_out_of_memory
 from nbpkg.progress import Report
-from nbpkg.training import lightning_loop
-from nbpkg.training.finetune import Job
-from nbpkg.training.group import Work
+from nbpkg.training.group import Job, Work
 from nbpkg.training.peers import Peers
 from nbpkg.training.relay import FAILED, MEMORY, Relay, send
 
@@ -40,7 +38,7 @@ def main() -> None:
     dist.init_process_group("gloo" if device.type == "cpu" else "nccl", timeout=_WAITING)
     readers = -(-job.workers // job.launch.processes)
     peers = Peers(dist.get_rank(), dist.get_world_size(), Report if dist.get_rank() else Relay)
-    lightning_loop.fit(job._replace(device=device, workers=readers), work.known, peers)
+    work.run(job.on(device, workers=readers), peers)
     dist.barrier()
     dist.destroy_process_group()
 

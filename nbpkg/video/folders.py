@@ -68,6 +68,8 @@ class PictureStore:
         When there is no picture.
     """
 
+    closeup = False  # as of `FrameStore`
+
     def __init__(
         self,
         pictures: Path | Sequence[Path],

@@ -66,6 +66,8 @@ class FrameStore:
         When the store is missing, cut short or contradicts its header.
     """
 
+    closeup = False  # whether the pictures are crops of faces
+
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.header = _read_header(self.path)

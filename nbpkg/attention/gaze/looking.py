@@ -123,6 +123,8 @@ class SquareStore:
         The frames as they are.
     """
 
+    closeup = False  # as of `FrameStore`
+
     def __init__(self, store: FrameStore) -> None:
         self.store, self.fps = store, store.fps
 

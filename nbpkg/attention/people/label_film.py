@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,9 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from nbpkg.attention.people.film import Frames, fit_resolution
 from nbpkg.datasets.people.images import ALGORITHMS, resize
 from nbpkg.errors import MediaError, Problem, SettingsError, TableError, raise_all
-from nbpkg.runs.files import new_file, write_json
-from nbpkg.video.convert import Film, Recipe
+from nbpkg.runs.files import write_json
 from nbpkg.video.film import write_gif
-from nbpkg.video.probe import MediaFacts
+from nbpkg.video.streamed import stream_film
 
 WAITING = "no answer yet"
 _PREFIX = "p_"
@@ -138,7 +136,7 @@ def write_label_film(
         held = list(drawn)
         write_gif(np.stack(held) if held else np.zeros((0, 1, 1, 3), np.uint8), path, fps=fps)
     else:
-        _stream(drawn, path, fps)
+        stream_film(drawn, path, fps=fps)
     spoken = [
         {
             "frame": int(first),
@@ -221,41 +219,3 @@ def _write(lines: tuple[str, ...], height: int, share: float, colour: str, groun
         middle = edge / 2 + (number + 0.5) * step
         pen.text((edge, middle), line, font=font, fill=ImageColor.getrgb(colour), anchor="lm")
     return np.asarray(strip)
-
-
-def _stream(frames: Iterator[Frames], path: Path, fps: Fraction) -> None:
-    """Write an MP4 frame by frame; an odd last row or column is shown twice, as sizes must be even."""
-    first = next(frames, None)
-    if first is None:
-        raise MediaError("There is no frame to draw on.", expected="At least one.", where=path.name)
-    padding = ((0, first.shape[0] % 2), (0, first.shape[1] % 2), (0, 0))
-    size = (first.shape[0] + padding[0][1], first.shape[1] + padding[1][1])
-    with new_file(path) as temporary:
-        film = Film(temporary, _describe(size, fps), Recipe(height=size[0], fps=fps), size=size)
-        try:
-            film.add(np.pad(first, padding, mode="edge"))
-            for frame in frames:
-                film.add(np.pad(frame, padding, mode="edge"))
-            film.finish()
-        finally:
-            film.close()
-
-
-def _describe(size: tuple[int, int], fps: Fraction) -> MediaFacts:
-    """Return what the writer of films asks of a source: upright, with square pixels."""
-    facts: dict[str, Any] = {"container": "", "codec": "", "frames": 1, "frames_from": "packets", "sha256": ""}
-    zero = Fraction(0)
-    return MediaFacts(
-        **facts,
-        fps=fps,
-        width=size[1],
-        height=size[0],
-        pixel_aspect=Fraction(1),
-        rotation=0,
-        start=zero,
-        delay=zero,
-        duration=1 / fps,
-        variable_rate=False,
-        has_sound=False,
-        bytes=0,
-    )

@@ -7,12 +7,9 @@ names is run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import cast
 
-import numpy as np
 import pandas as pd
 import torch
 import torchvision
@@ -21,21 +18,12 @@ from torch import nn
 from nbpkg.errors import Problem, WeightsError, raise_all
 from nbpkg.models import weights as files
 from nbpkg.models.encoders import fetch_weights
-from nbpkg.models.published import load_state, read_state
+from nbpkg.models.published import NUMPY_NUMBERS, load_state, read_state
 
 HEAD = "cls_head."
 COUNTER = "num_batches_tracked"
 IMAGENET = ("IMAGENET1K_V1", "IMAGENET1K_V2")
 HOST = "download.openmmlab.com/mmaction"
-
-# NumPy's numbers and what their pickles consist of; old files use the name that NumPy had before version 2.
-_SCALAR = cast("Callable[..., object]", np.float64(0).__reduce__()[0])
-_NUMBERS: tuple[Callable[..., object] | tuple[Callable[..., object], str], ...] = (
-    np.dtype,
-    _SCALAR,
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    *(type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"),
-)
 
 
 def load_mm_checkpoint(network: nn.Module, path: Path, *, strict: bool = True, skip_head: bool = False) -> pd.DataFrame:
@@ -205,7 +193,7 @@ def _read(path: Path) -> files.State:
             expected="A file as mmaction2 or torch.save writes it.",
             remedy=f"Download it from {HOST} (recognition or skeleton) and put it there, or begin with random weights.",
         )
-    with torch.serialization.safe_globals(list(_NUMBERS)):
+    with torch.serialization.safe_globals(list(NUMPY_NUMBERS)):
         return read_state(path)
 
 

@@ -13,12 +13,13 @@ import torch
 
 from nbpkg import tables
 from nbpkg.errors import SettingsError, StageError
+from nbpkg.models.people.families import family_of, find_name
 from nbpkg.models.people.rgb.facts import find_rgb_network
 from nbpkg.training.people.clip_batches import FrameReader
 from nbpkg.training.people.learners import Learner
 from nbpkg.training.people.loop import fill_unseen
 from nbpkg.training.people.material import PeopleMaterial
-from nbpkg.training.people.networks import Built, family_of, find_name
+from nbpkg.training.people.networks import Built
 from nbpkg.training.people.one_round import Plan, prepare_learner
 from nbpkg.training.people.saved import Checkpoint, TrainedNetwork, load_people_networks
 from nbpkg.video.stores import Store

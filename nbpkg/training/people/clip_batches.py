@@ -19,10 +19,11 @@ from nbpkg.datasets.people.pose_maps import PoseMaps, draw_maps, prepare_maps
 from nbpkg.datasets.people.pose_streams import prepare_runs
 from nbpkg.datasets.people.sampling import SampleFrames, UniformSampleFrames, find_short_clips
 from nbpkg.errors import MediaError, Problem
+from nbpkg.models.people.families import find_name
 from nbpkg.models.people.rgb.facts import RgbFacts, find_rgb_network
 from nbpkg.settings.people import PeopleNetworkSettings
 from nbpkg.training.people.material import PeopleFacts, PeopleMaterial, locate_clips
-from nbpkg.training.people.networks import find_name, is_painted
+from nbpkg.training.people.networks import is_painted
 from nbpkg.training.people.variants import Item, Varying
 
 READERS = 2  # threads that read ahead; more only take time from the network where there is no GPU

@@ -11,6 +11,7 @@ from torch import nn
 
 from nbpkg import seeding
 from nbpkg.datasets.people.balance import BalancedSampler
+from nbpkg.models.people.families import family_of
 from nbpkg.models.people.rgb.views import Averaging, average_views
 from nbpkg.settings.people import PeopleTrainSettings
 from nbpkg.training.people.clip_batches import FrameReader, Reader, SkeletonReader, read_ahead
@@ -23,7 +24,7 @@ from nbpkg.training.people.learners import (
     StepsLearner,
 )
 from nbpkg.training.people.material import PeopleFacts
-from nbpkg.training.people.networks import family_of, keep_widths
+from nbpkg.training.people.networks import keep_widths
 from nbpkg.training.people.optimiser import Stepper
 from nbpkg.training.people.variants import Item, Varying, list_copies
 

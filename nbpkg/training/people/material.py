@@ -13,12 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbpkg.baking.people import PeopleRecordings, PersonRecording
-from nbpkg.errors import FoldError, MediaError, SettingsError
+from nbpkg.errors import FoldError, SettingsError
 from nbpkg.features.people.poses import PoseFolder
 from nbpkg.features.people.tokens import window_frames
+from nbpkg.models.people.families import Family
 from nbpkg.video.stores import Store, open_stores
-
-Family = Literal["conversation", "steps", "clips", "skeletons"]
 
 
 class FrameSpan(NamedTuple):
@@ -241,22 +240,14 @@ def locate_clips(clips: pd.DataFrame, media: pd.DataFrame | None, lengths: Mappi
     Raises
     ------
     MediaError
-        When a clip begins behind the end of its store.
+        Listing clips that begin behind the end of their store, or whose session has none.
     """
-    if media is not None:
-        windows = window_frames(clips, media)
-        return {name: FrameSpan(one.first, one.stop - one.first) for name, one in windows.items()}
-    found = {}
-    for row in clips.to_dict("records"):
-        first, count, total = int(row["first"]), int(row["frames"]), lengths[str(row["session"])]
-        if first >= total:
-            raise MediaError(
-                f"The clip begins with frame {first} of a video of {total}.",
-                where=f"clip {row['sample_id']}",
-                remedy="Correct the list of clips.",
-            )
-        found[str(row["sample_id"])] = FrameSpan(first, total - first if count < 0 else min(count, total - first))
-    return found
+    if media is None:
+        same = {"fps_num": 1, "fps_den": 1, "source_fps": 1.0}
+        rows = [{"session": name, "frames": count, "source_frames": count, **same} for name, count in lengths.items()]
+        media = pd.DataFrame(rows)
+    windows = window_frames(clips, media)
+    return {name: FrameSpan(one.first, one.stop - one.first) for name, one in windows.items()}
 
 
 def list_roles(people: pd.DataFrame | None) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -17,39 +17,20 @@ from nbpkg.models.encoders import ENCODERS
 from nbpkg.models.people.cross_person.memory_transformer import CrossPersonMemoryTransformer
 from nbpkg.models.people.cross_person.multipar import LAYERS, WIDTH, MultiparT
 from nbpkg.models.people.cross_person.options import MemoryTransformerOptions
+from nbpkg.models.people.families import SKELETONS, Family, family_of, find_name
 from nbpkg.models.people.mm_checkpoints import IMAGENET, load_imagenet, load_mm_checkpoint
 from nbpkg.models.people.rgb.build import build_rgb_network
 from nbpkg.models.people.rgb.facts import RgbOptions, find_rgb_network
-from nbpkg.models.people.skeleton.build import SkeletonName, build_skeleton_network
+from nbpkg.models.people.skeleton.build import build_skeleton_network
 from nbpkg.models.weights import load_strictly, read_state
 from nbpkg.settings.people import PeopleNetworkSettings
-from nbpkg.training.people.material import Family, PeopleFacts
+from nbpkg.training.people.material import PeopleFacts
 
 WITHOUT = "without_"
 FULL = "full"
 _TAKEN_OUT: Mapping[str, str] = MappingProxyType(
     {"no_memory": "memory", "no_cross_modal": "cross_modal", "no_cross_person": "cross_person"}
 )
-_SHORT: Mapping[str, str] = MappingProxyType(
-    {
-        "i3d": "i3d_r50",
-        "slowfast": "slowfast_r50_4x16",
-        "slowonly": "slowonly_r50_4x16",
-        "csn": "ircsn_r50",
-        "x3d": "x3d_m",
-        "timesformer": "timesformer_joint",
-        "tsn": "tsn_r50",
-        "tsm": "tsm_r50",
-        "trn": "trn_r50",
-        "posec3d": "posec3d_custom",
-        "ctrgcn": "ctr_gcn",
-        "stgcn++": "st_gcn_pp",
-        "stgcn": "st_gcn",
-        "2s-agcn": "agcn",
-        "msg3d": "ms_g3d",
-    }
-)
-_SKELETONS = get_args(SkeletonName)
 
 
 class Built(NamedTuple):
@@ -57,46 +38,6 @@ class Built(NamedTuple):
 
     network: nn.Module
     weights: str
-
-
-def find_name(name: str) -> str:
-    """Return the whole name of a network that is also known by a short one."""
-    return _SHORT.get(name, name)
-
-
-def family_of(name: str) -> Family:
-    """Tell what a network looks at.
-
-    Parameters
-    ----------
-    name
-        As in the settings.
-
-    Returns
-    -------
-    str
-        ``conversation`` (recordings, window by window), ``steps`` (each window by itself), ``clips`` (frames) or
-        ``skeletons``.
-
-    Raises
-    ------
-    SettingsError
-        When there is no such network.
-    """
-    name = find_name(name)
-    if name in ("cpm_t", "multipar_t"):
-        return "conversation" if name == "cpm_t" else "steps"
-    if name in _SKELETONS or name.startswith("posec3d"):
-        return "skeletons"
-    try:
-        find_rgb_network(name)
-    except SettingsError as error:
-        raise SettingsError(
-            f"There is no network {name!r}.",
-            expected=f"cpm_t, multipar_t; over skeletons {', '.join(_SKELETONS)}; of clips {error.expected}",
-            remedy="Correct train.network.name.",
-        ) from None
-    return "clips"
 
 
 def is_painted(name: str) -> bool:
@@ -170,7 +111,7 @@ def build_people_network(
             network: nn.Module = _build_cpm(settings, variant, facts)
         elif family == "steps":
             network = _build_multipar(settings, variant, facts)
-        elif name in _SKELETONS:
+        elif name in SKELETONS:
             network = _build_skeleton(settings, name, facts)
         else:
             network = _build_rgb(settings, name, facts, seed=seed, data=data)

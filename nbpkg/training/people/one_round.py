@@ -14,6 +14,7 @@ import torch
 
 from nbpkg import progress, seeding
 from nbpkg.errors import FoldError
+from nbpkg.models.people.families import family_of
 from nbpkg.runs.files import digest, read_json, write_json
 from nbpkg.settings.people import PeopleLearning, PeopleTrainSettings
 from nbpkg.training.people.clip_learners import build_learner
@@ -21,7 +22,7 @@ from nbpkg.training.people.learners import CountedLoss, Learner, Setting
 from nbpkg.training.people.loop import SAVE_EVERY_S, STATE, Job, Tick, Trained, check_same, measure, train_network
 from nbpkg.training.people.losses import balance_classes
 from nbpkg.training.people.material import PeopleFacts, PeopleMaterial
-from nbpkg.training.people.networks import Built, build_people_network, family_of
+from nbpkg.training.people.networks import Built, build_people_network
 from nbpkg.training.people.outcome import Outcome
 from nbpkg.training.people.rounds import Round
 from nbpkg.training.people.saved import TrainedNetwork, save_network

@@ -10,14 +10,17 @@ import torch
 
 from nbpkg import progress, seeding
 from nbpkg.errors import FoldError, SettingsError
+from nbpkg.models.people.families import family_of
 from nbpkg.progress import Report
 from nbpkg.settings.people import PeopleTrainSettings
 from nbpkg.training.people.clip_batches import find_short
 from nbpkg.training.people.material import PeopleMaterial
-from nbpkg.training.people.networks import check_variant, family_of
+from nbpkg.training.people.networks import check_variant
 from nbpkg.training.people.one_round import Place, Plan, choose_learning, train_round
+from nbpkg.training.people.optimiser import plan_rate
 from nbpkg.training.people.outcome import Outcome, PeopleFound, gather
 from nbpkg.training.people.rounds import Phase, Round, list_rounds
+from nbpkg.training.people.schedules import Span, find_unreached
 from nbpkg.training.rounds import Where
 from nbpkg.video import workers
 
@@ -53,7 +56,8 @@ def train_people_phase(
     Raises
     ------
     SettingsError
-        When several processes are to train one network, or it cannot be built or varied as asked for.
+        When several processes are to train one network, it cannot be built or varied as asked for, or its warm-up never
+        ends.
     FoldError
         When there is a test session, or too few folds.
     DivergedError, MediaError, StageError, WeightsError
@@ -62,6 +66,7 @@ def train_people_phase(
     _check(material, settings, where)
     facts = material.describe(family_of(settings.network.name))
     rounds = list_rounds(phase, material.folds, settings=settings)
+    _check_rates(material, settings, rounds)
     for variant in dict.fromkeys(one.variant for one in rounds):
         check_variant(settings.network, variant, facts)
     if family_of(settings.network.name) == "clips":
@@ -157,3 +162,21 @@ def _check(material: PeopleMaterial, settings: PeopleTrainSettings, where: Where
             expected="A network of clips, or the variant 'none'.",
             remedy="Correct train.augment.variant.",
         )
+
+
+def _check_rates(material: PeopleMaterial, settings: PeopleTrainSettings, rounds: Sequence[Round]) -> None:
+    """Refuse a warm-up that no round outlasts, and say which falls of the rate lie behind the end of a round."""
+    # There are at most so many steps in an epoch, whatever the batches; a warm-up that outlasts these outlasts fewer.
+    most = max(1, len(material.clips)) * (1 + settings.augment.copies)
+    for epochs, how in {how.epochs: how for how in (choose_learning(settings, one) for one in rounds)}.items():
+        span = Span(epochs, most)
+        for problem in find_unreached(plan_rate(how, span), span):
+            if problem.severity == "error":
+                raise SettingsError(
+                    f"With a warm-up of {how.warm_up:g} of all steps the learning rate never gets to "
+                    f"{how.learning_rate:g}.",
+                    where="train.learning.warm_up",
+                    expected="A share that leaves steps behind it, such as 0.05.",
+                    remedy="Shorten it, or set it to 0 for a rate that is there at once.",
+                )
+            progress.say(problem.what)

@@ -205,14 +205,15 @@ def find_unreached(schedule: Schedule, span: Span) -> list[Problem]:
     Returns
     -------
     list of Problem
-        Warnings: published settings warmed up for 34 of 25 epochs, or fell in epoch 40 of 25.
+        An error for a warm-up without end, with which the rate is never reached; ``warning`` for falls behind the end.
+        Published settings warmed up for 34 of 25 epochs, or fell in epoch 40 of 25.
     """
     whole = span.epochs * span.iterations
     length = schedule.warmup_length * (span.iterations if schedule.warmup_by_epoch else 1)
     problems = []
     if length >= whole:
         text = f"The warm-up takes {length} of {whole} iterations."
-        problems.append(Problem(text, "A warm-up that ends.", "Shorten it.", severity="warning"))
+        problems.append(Problem(text, "A warm-up that ends.", "Shorten it."))
     end, unit = (span.epochs, "epochs") if schedule.by_epoch else (whole, "iterations")
     moments = (schedule.steps,) if isinstance(schedule.steps, int) else schedule.steps
     late = [str(moment) for moment in moments if moment >= end]

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from people_world import conversations, films, settings
@@ -15,7 +16,7 @@ from nbpkg.errors import FoldError, MediaError, SettingsError
 from nbpkg.settings.people import PeopleNetworkSettings, VariantSettings
 from nbpkg.training.people.answers import answer_items, load_people_networks, predict_people, slide
 from nbpkg.training.people.clip_batches import FrameReader, SkeletonReader, find_short, read_ahead
-from nbpkg.training.people.material import FrameSpan
+from nbpkg.training.people.material import FrameSpan, locate_clips
 from nbpkg.training.people.one_round import Place, Plan, train_round
 from nbpkg.training.people.phases import train_people_phase
 from nbpkg.training.people.rounds import list_rounds
@@ -110,6 +111,14 @@ def test_clips_are_found_at_another_rate(material):
     dark, bright = (reader.look(Item(f"f3_{label}"), 5)[0].mean() for label in (0, 1))
     assert bright > dark + 1
     assert reader.look(Item("f3_1"), 5)[0].shape == (1, 4, 3, 16, 16)
+
+
+def test_clips_of_stores_with_the_frames_of_the_source_are_cut_at_the_end():
+    clips = pd.DataFrame({"sample_id": ["a", "b", "c"], "session": "f0", "first": [0, 20, 7], "frames": [24, 9, -1]})
+    spans = locate_clips(clips, None, {"f0": 24})
+    assert spans == {"a": FrameSpan(0, 24), "b": FrameSpan(20, 4), "c": FrameSpan(7, 17)}
+    with pytest.raises(MediaError, match=r"2 problems(.|\n)*begins with frame 24 (.|\n)*'f1' was not prepared"):
+        locate_clips(clips.assign(first=[24, 1, 1], session=["f0", "f1", "f0"]), None, {"f0": 24})
 
 
 def test_views_are_those_of_the_sampling_and_draws_differ_between_epochs(material):

@@ -163,6 +163,22 @@ def test_rates_follow_the_schedule(tmp_path, schedule):
     assert [json.loads(line)["lr"] for line in lines] == pytest.approx([0.01, 0.01 * falls])
 
 
+@pytest.mark.parametrize("schedule", [{"schedule": "cosine"}, {"schedule": "step", "steps": [1]}])
+def test_a_warm_up_without_end_is_refused_before_anything_is_trained(tmp_path, schedule):
+    with pytest.raises(SettingsError, match=r"warm-up of 1 of all steps .* never gets to 0\.01"):
+        run(tmp_path, "crossval", learning={"epochs": 2, "warm_up": 1.0, **schedule})
+    assert list(tmp_path.iterdir()) == []
+    run(tmp_path, "crossval", learning={"epochs": 2, "warm_up": 0.9, **schedule}, crossval={"folds": [0]})
+
+
+def test_falls_behind_the_end_of_a_shorter_final_training_are_said(tmp_path, capsys):
+    learning = {"epochs": 4, "schedule": "step", "steps": [1, 3]}
+    run(tmp_path, "final", learning=learning, final={"epochs": 2})
+    assert "fall after 3 of 2 epochs" in capsys.readouterr().err
+    run(tmp_path, "crossval", learning=learning, crossval={"folds": [0]})
+    assert "fall after" not in capsys.readouterr().err
+
+
 def test_what_must_not_be_is_refused(tmp_path, trained):
     material = conversations()
     where = Where(tmp_path, 0, CPU, 1)

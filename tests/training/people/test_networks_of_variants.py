@@ -12,10 +12,12 @@ from torch import nn
 from nbpkg.baking.people import PersonRecording
 from nbpkg.errors import SettingsError, WeightsError
 from nbpkg.models.people.cross_person.conversations import Conversations
+from nbpkg.models.people.families import CLASSIFIERS, family_of
+from nbpkg.models.people.rgb.facts import RGB_NETWORKS
 from nbpkg.settings.people import PeopleLearning, PeopleNetworkSettings
 from nbpkg.training.people.learners import lay_steps
 from nbpkg.training.people.material import PeopleFacts
-from nbpkg.training.people.networks import build_people_network, check_variant, family_of
+from nbpkg.training.people.networks import build_people_network, check_variant
 from nbpkg.training.people.optimiser import group_parameters
 
 TOKENS = PeopleFacts(("low", "medium", "high"), {"pose": 4, "video": 5}, 3, ("parent", "child", "robot"))
@@ -34,6 +36,10 @@ def test_names_have_families_long_and_short():
     assert {name: family_of(name) for name in names} == names
     with pytest.raises(SettingsError, match="no network 'resnet'"):
         family_of("resnet")
+
+
+def test_the_list_of_classifiers_is_that_of_their_facts():
+    assert tuple(RGB_NETWORKS) == CLASSIFIERS
 
 
 def test_variants_leave_out_what_they_say():

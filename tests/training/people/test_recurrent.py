@@ -147,7 +147,7 @@ def test_the_optimiser_may_step_after_every_chunk():
     losses, steps = [], []
 
     def backward(loss: torch.Tensor) -> None:
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         loss.backward()
 
     learn(network, batch, labels, chunk=2, backward=backward, after_chunk=lambda: steps.append(len(losses)))

@@ -105,8 +105,9 @@ def test_what_is_never_reached_is_told():
     late = find_unreached(Schedule("step", steps=(20, 40, 80)), Span(25, 100))
     assert [problem.what for problem in late] == ["The rate is to fall after 40, 80 of 25 epochs."]
     long = Schedule("cosine", warmup="linear", warmup_length=34, warmup_by_epoch=True)
-    assert "3400 of 2500 iterations" in find_unreached(long, Span(25, 100))[0].what
-    assert all(problem.severity == "warning" for problem in late)
+    (endless,) = find_unreached(long, Span(25, 100))
+    assert "3400 of 2500 iterations" in endless.what
+    assert ([problem.severity for problem in late], endless.severity) == (["warning"], "error")
     assert find_unreached(long, Span(256, 100)) == []
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 from numpy.typing import NDArray
 
 from nbpkg.errors import SettingsError
+from nbpkg.models.people.families import SkeletonName
 from nbpkg.models.people.skeleton.agcn import Agcn
 from nbpkg.models.people.skeleton.ctrgcn import CtrGcn
 from nbpkg.models.people.skeleton.graphs import Distances, Partition, Skeleton, find_skeleton, stack_adjacency
@@ -16,7 +17,6 @@ from nbpkg.models.people.skeleton.msg3d import MsG3d
 from nbpkg.models.people.skeleton.network import Backbone, Compat, Head, SkeletonNetwork
 from nbpkg.models.people.skeleton.stgcn import FirstStGcn, StGcn, StGcnPlusPlus
 
-SkeletonName = Literal["ctr_gcn", "st_gcn_pp", "st_gcn", "st_gcn_first", "agcn", "ms_g3d"]
 BLOCKS = (4, 3, 3)
 
 

@@ -1,0 +1,1 @@
+"""Where in a window of faces people and networks look."""

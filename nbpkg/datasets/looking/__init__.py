@@ -1,0 +1,1 @@
+"""Windows over crops of a face track, and batches of them."""

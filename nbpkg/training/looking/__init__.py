@@ -1,0 +1,1 @@
+"""Training of networks over windows of a face track."""
