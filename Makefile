@@ -15,7 +15,7 @@ IMAGE ?= nbpkg.sif
 PYTEST = $(BIN)/python -m pytest
 SNAKEMAKE = $(BIN)/snakemake -c$(CORES) --rerun-triggers mtime input params --rerun-incomplete --quiet rules host
 
-.PHONY: demo test units-test browser-test slurm-test lint lab bench chaos docs lock container clean
+.PHONY: demo more test units-test browser-test slurm-test lint style types lab bench chaos docs lock container clean
 
 # Nothing comes in but what the lock names by hash: uv, all extras, and the tools that build what has no wheel.
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --build-constraints requirements.lock
@@ -31,10 +31,14 @@ demo: .venv/.ready  ## the main job on the embedded sample data, from raw files 
 	$(SNAKEMAKE) --config experiments="$(DEMO)"
 	$(BIN)/python -m nbpkg report outputs
 
+more: demo  ## further experiments, which the tests look at
+	$(SNAKEMAKE) --config experiments="$(DEMO) $(MORE)"
+	$(BIN)/python -m nbpkg report outputs
+
 # A browser and a cluster mostly wait, so their tests run beside the others; what they say comes when they are done.
-test: lint  ## everything that must hold
+test: style  ## everything that must hold
 	$(MAKE) --no-print-directory demo DEMO="$(DEMO) $(MORE)"
-	$(MAKE) --no-print-directory -k -j3 units-test browser-test slurm-test
+	$(MAKE) --no-print-directory -k -j4 units-test browser-test slurm-test types
 
 # Threads that wait asleep: beside other tests, spinning ones took four times the CPU.
 units-test browser-test slurm-test chaos: export OMP_WAIT_POLICY = PASSIVE
@@ -48,8 +52,13 @@ browser-test: .venv/.ready  ## the painter and the notebooks in JupyterLab
 slurm-test: .venv/.ready  ## the sample experiment on a real one-node SLURM; after `make demo`
 	$(PYTEST) tests/cluster/test_slurm.py > .slurm.log 2>&1; code=$$?; cat .slurm.log; exit $$code
 
-lint: .venv/.ready
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+lint: style types
+
+style: .venv/.ready
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: .venv/.ready
+	$(BIN)/mypy && $(BIN)/lint-imports
 
 lab: .venv/.ready
 	$(BIN)/jupyter lab --notebook-dir=.
